@@ -1,0 +1,63 @@
+"""secateur prunes Keras 3 models on TensorFlow, JAX or PyTorch.
+
+Two lines make a model sparse: ``secateur.prune(model, ...)`` after ``model.compile``, then train as
+before. The names below are loaded on first use, so that ``import secateur`` costs next to nothing and
+the parts that need no Keras work where no Keras backend is installed.
+"""
+
+import importlib
+from typing import Any
+
+from secateur import _registration
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Allocation": "allocation",
+    "Block": "structures",
+    "ConstantSparsity": "schedules",
+    "Criterion": "criteria",
+    "ErdosRenyi": "allocation",
+    "ExportReport": "litert",
+    "Global": "allocation",
+    "MByN": "structures",
+    "Magnitude": "criteria",
+    "PolynomialDecay": "schedules",
+    "PrunableLayer": "prunable",
+    "PruneForLatencyOnXNNPack": "policies",
+    "PruningGroup": "groups",
+    "PruningPolicy": "policies",
+    "PruningProgress": "callbacks",
+    "PruningReport": "report",
+    "PruningSchedule": "schedules",
+    "PruningSummaries": "callbacks",
+    "Reason": "report",
+    "SparseOptimizer": "optimizer",
+    "Structure": "structures",
+    "Uniform": "allocation",
+    "Unstructured": "structures",
+    "export": "litert",
+    "prune": "pruning",
+    "prune_once": "one_shot",
+    "sparsity": "pruning",
+}
+_SUBMODULES = ("datasets", "litert", "tfmot")
+
+__all__ = [*sorted(_HOME), *_SUBMODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(importlib.import_module(f"secateur.{_HOME[name]}"), name)
+        globals()[name] = value
+        return value
+    if name in _SUBMODULES:
+        return importlib.import_module(f"secateur.{name}")
+    raise AttributeError(f"module 'secateur' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+_registration.register_when_keras_is_imported()

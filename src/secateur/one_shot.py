@@ -1,0 +1,79 @@
+"""The verb `prune_once`: prune without training."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from secateur import _backend
+from secateur.allocation import Allocation
+from secateur.batch_norm import recalibrate_batch_norm
+from secateur.criteria import Criterion
+from secateur.pruning import _check_model, _schedule, make_group, make_report
+from secateur.report import PruningReport
+from secateur.selection import Layers, check_finite, select
+from secateur.structures import Structure
+
+
+def prune_once(
+    model: Any,
+    sparsity: float | None = None,
+    *,
+    structure: Structure | None = None,
+    criterion: Criterion | None = None,
+    allocation: Allocation | None = None,
+    layers: Layers = None,
+    policy: Any = None,
+    data: Any = None,
+    batch_size: int = 32,
+) -> PruningReport:
+    """Prunes the weights as they are, at once and without training.
+
+    Args:
+        model: A built `keras.Model`. It need not be compiled.
+        sparsity: The share of weights to set to zero, in [0, 1). May be left out where the structure
+            (`MByN`) or `layers` gives it.
+        structure: In what pattern. `Unstructured()` by default.
+        criterion: Which weights matter least. `Magnitude()` by default.
+        allocation: How the target is shared among the layers. `Uniform()` by default.
+        layers: What to prune, as in `secateur.prune`.
+        policy: A `PruningPolicy`, which checks the model and narrows the choice.
+        data: Inputs without labels, an array or an iterable of batches, a few hundred samples: the
+            statistics of batch-normalization layers are computed anew from them, which undoes much
+            of what pruning does to the accuracy.
+        batch_size: Samples in a batch, where `data` is an array.
+
+    Returns:
+        A `PruningReport` of what the weights are now.
+
+    Raises:
+        ValueError: As `secateur.prune`. The model is unchanged then.
+
+    Example:
+
+    >>> import keras, secateur
+    >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    >>> secateur.prune_once(model, 0.75).sparsity
+    0.75
+
+    Reference:
+        For the statistics: I. Hubara et al., "Accurate post training quantization with small
+        calibration sets", 2021, section 3.3. https://arxiv.org/abs/2006.10518
+    """
+    _check_model(model)
+    own_targets = list(layers.values()) if isinstance(layers, dict) else []
+    schedule = _schedule(None, sparsity, structure, own_targets)
+    if policy is not None:
+        policy.ensure_model_supports_pruning(model)
+    selected, left = select(model, layers, policy)
+    check_finite(selected)
+    group = make_group(model, selected, schedule, structure, criterion, allocation)
+    kernels = [item.candidate.variable for item in selected]
+    weights = [_backend.to_float32(kernel) for kernel in kernels]
+    masks = group.compute_masks(weights, np.float32(schedule.target), np)
+    for kernel, mask in zip(kernels, masks, strict=True):
+        value = keras.ops.convert_to_numpy(kernel)
+        kernel.assign(np.where(mask, value, np.zeros((), value.dtype)))
+    if data is not None:
+        recalibrate_batch_norm(model, data, batch_size)
+    return make_report(f"Pruned {model.name!r} at once", selected, left, group)
