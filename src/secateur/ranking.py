@@ -51,7 +51,7 @@ def largest(scores: Any, keep: Any, xp: Any) -> Any:
 
 # --- on the host ---------------------------------------------------------------------------------
 
-_SAMPLE = 1 << 15
+_SAMPLE = 1 << 16
 _CHUNK = 1 << 16
 
 
@@ -88,8 +88,8 @@ def _bracket(bits: np.ndarray, keep: int) -> tuple[int, int]:
     """Two magnitudes between which the keep-th largest lies, almost surely."""
     sample = bits[:: max(1, bits.size // _SAMPLE)] & _ABOVE_ALL
     share = keep / bits.size
-    # Five standard deviations of the rank in the sample.
-    slack = 5 * np.sqrt(share * (1 - share) * sample.size) + 1
+    # Four standard deviations of the rank in the sample.
+    slack = 4 * np.sqrt(share * (1 - share) * sample.size) + 1
     middle = (1 - share) * sample.size
     at_low, at_high = int(middle - slack), int(middle + slack)
     ranks = [rank for rank in (at_low, at_high) if 0 <= rank < sample.size]
@@ -127,14 +127,12 @@ def _graph(scores: Any, keep: Any) -> Any:
     if size > 8 * _SAMPLE:
         low, at_low, high, at_high = _graph_bracket(bits, keep, low, at_low, high, at_high)
     low, at_low, high, at_high = _search(bits, keep, low, at_low, high, at_high)
-    # at_low == keep, unless several scores are equal to `low`: then the first of them stay.
-    last = _end_of_ties(ops.equal(bits, low), keep - at_high, at_low - at_high)
-    index = ops.arange(size, dtype="int32")
-    mask = ops.logical_or(
-        ops.greater(bits, low), ops.logical_and(ops.equal(bits, low), ops.less(index, last))
+    mask = ops.cond(
+        ops.equal(at_low, keep),
+        lambda: ops.greater_equal(bits, low),
+        lambda: _first_of_ties(bits, low, keep - at_high),
     )
-    # Where the search ended early, low may lie between two scores; the scores above it count.
-    return ops.reshape(ops.where(at_low == keep, ops.greater_equal(bits, low), mask), shape)
+    return ops.reshape(mask, shape)
 
 
 def _graph_bracket(
@@ -145,7 +143,7 @@ def _graph_bracket(
     sample = bits[:: size // _SAMPLE]
     share = ops.cast(keep, "float32") / float(size)
     middle = share * float(sample.shape[0])
-    slack = 5.0 * ops.sqrt(middle * (1.0 - share)) + 1.0
+    slack = 4.0 * ops.sqrt(middle * (1.0 - share)) + 1.0
 
     def value_at(rank: Any) -> Any:
         rank = ops.clip(ops.cast(rank, "int32"), 1, sample.shape[0])
@@ -199,19 +197,26 @@ def _search(
     return ops.while_loop(unfinished, narrow, (low, at_low, high, at_high, turn))[:4]
 
 
-def _end_of_ties(equal: Any, wanted: Any, ties: Any) -> Any:
-    """Returns the index before which exactly `wanted` of `equal` are true; its size if all are."""
-    size = equal.shape[0]
-    index = ops.arange(size, dtype="int32")
+def _first_of_ties(bits: Any, smallest: Any, wanted: Any) -> Any:
+    """Marks all bits above `smallest`, and the first `wanted` that are equal to it.
 
-    def unfinished(low: Any, high: Any) -> Any:
-        return ops.logical_and(ops.not_equal(wanted, ties), ops.greater(high - low, 1))
-
-    def narrow(low: Any, high: Any) -> tuple[Any, Any]:
-        middle = low + ops.floor_divide(high - low, 2)
-        count = _backend.count_true(ops.logical_and(equal, ops.less(index, middle)))
-        enough = count >= wanted
-        return ops.where(enough, low, middle), ops.where(enough, middle, high)
-
-    start = (ops.zeros((), "int32"), ops.full((), size, "int32"))
-    return ops.while_loop(unfinished, narrow, start)[1]
+    Counts the equal ones row by row: whole rows are in or out, and only in the row where the count
+    is reached does the place within the row matter.
+    """
+    size = bits.shape[0]
+    width = 1024
+    rows = -(-size // width)
+    equal = ops.equal(bits, smallest)
+    if size % width:
+        equal = ops.pad(equal, [(0, rows * width - size)])
+    equal = ops.reshape(equal, (rows, width))
+    in_row = ops.sum(ops.cast(equal, "int32"), axis=1)
+    up_to = ops.cumsum(in_row)
+    row = ops.argmax(ops.cast(up_to >= wanted, "int32"))
+    rest = wanted - (ops.take(up_to, row) - ops.take(in_row, row))
+    last_row = ops.cumsum(ops.cast(ops.take(equal, row, axis=0), "int32")) <= rest
+    number = ops.expand_dims(ops.arange(rows, dtype="int32"), 1)
+    row = ops.cast(row, "int32")
+    inside = ops.logical_or(number < row, ops.logical_and(number == row, last_row))
+    first = ops.reshape(ops.logical_and(equal, inside), (-1,))[:size]
+    return ops.logical_or(ops.greater(bits, smallest), first)
