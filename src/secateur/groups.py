@@ -85,10 +85,7 @@ class PruningGroup:
         elif self.allocation.joint:
             chosen = self._choose_jointly(units, sparsity, xp)
         else:
-            chosen = [
-                self._choose(unit, target, sparsity, xp)
-                for unit, target in zip(units, self.targets, strict=True)
-            ]
+            chosen = self._choose(units, sparsity, xp)
         return [
             self.structure.expand(unit, target.shape, target.input_axis, xp)
             for unit, target in zip(chosen, self.targets, strict=True)
@@ -105,12 +102,18 @@ class PruningGroup:
             return sparsity
         return (sparsity / float(np.float32(end))) * float(np.float32(target.sparsity))
 
-    def _choose(self, units: Any, target: Target, sparsity: Any, xp: Any) -> Any:
-        sparsity = self.sparsity_of(target, sparsity)
-        sizes = self.structure.unit_sizes(target.shape)
-        if sizes is not None:
-            return _nearest(units, sizes, sparsity, xp)
-        return ranking.largest(units, ranking.kept(math.prod(units.shape), sparsity, xp), xp)
+    def _choose(self, units: Sequence[Any], sparsity: Any, xp: Any) -> list[Any]:
+        assert self.targets is not None
+        goals = [self.sparsity_of(target, sparsity) for target in self.targets]
+        sizes = [self.structure.unit_sizes(target.shape) for target in self.targets]
+        equal = [i for i, s in enumerate(sizes) if s is None]
+        keep = [ranking.kept(math.prod(units[i].shape), goals[i], xp) for i in equal]
+        masks = ranking.largest([units[i] for i in equal], keep, xp) if equal else []
+        chosen = dict(zip(equal, masks, strict=True))
+        return [
+            chosen[i] if size is None else _nearest(units[i], size, goals[i], xp)
+            for i, size in enumerate(sizes)
+        ]
 
     def _choose_jointly(self, units: Sequence[Any], sparsity: Any, xp: Any) -> list[Any]:
         assert self.targets is not None
@@ -124,11 +127,11 @@ class PruningGroup:
                 s if s is not None else np.full(f.shape[0], math.prod(t.shape) // f.shape[0])
                 for s, f, t in zip(sizes, flat, self.targets, strict=True)
             ]
-            chosen = _nearest(scores, np.concatenate(whole), sparsity, xp)
+            chosen = _nearest(scores, np.concatenate(whole), sparsity, xp, at_least=len(flat))
         else:
             keep = ranking.kept(scores.shape[0], sparsity, xp)
             keep = max(keep, len(flat)) if xp is np else ops.maximum(keep, len(flat))
-            chosen = ranking.largest(scores, keep, xp)
+            chosen = ranking.largest([scores], [keep], xp)[0]
         ends = np.cumsum([f.shape[0] for f in flat])
         parts = [chosen[e - f.shape[0] : e] for e, f in zip(ends, flat, strict=True)]
         return [xp.reshape(p, unit.shape) for p, unit in zip(parts, units, strict=True)]
@@ -168,7 +171,9 @@ def _with_best_first(scores: Any, xp: Any) -> Any:
     return xp.where(index == best, np.float32(np.inf), scores)
 
 
-def _nearest(units: Any, sizes: np.ndarray, sparsity: Any, xp: Any) -> Any:
+def _nearest(
+    units: Any, sizes: np.ndarray, sparsity: Any, xp: Any, at_least: int = 1
+) -> Any:
     """Keeps the best units, as many as bring the share of zeros nearest to `sparsity`.
 
     For units of different sizes, of which there are far fewer than weights: sorting is cheap here.
@@ -178,12 +183,12 @@ def _nearest(units: Any, sizes: np.ndarray, sparsity: Any, xp: Any) -> Any:
         order = np.argsort(-scores, kind="stable")
         kept_sizes = np.cumsum(sizes[order], dtype=np.float32)
         wanted = np.float32(sizes.sum()) * (np.float32(1) - sparsity)
-        keep = int(np.argmin(np.abs(kept_sizes - wanted))) + 1
+        keep = max(int(np.argmin(np.abs(kept_sizes - wanted))) + 1, at_least)
         mask = np.zeros(scores.size, bool)
         mask[order[:keep]] = True
         return mask.reshape(units.shape)
     order = ops.argsort(-scores)
     kept_sizes = ops.cumsum(ops.take(ops.convert_to_tensor(sizes.astype("float32")), order))
     wanted = float(sizes.sum()) * (1.0 - sparsity)
-    keep = ops.argmin(ops.abs(kept_sizes - wanted))
-    return ops.reshape(ops.argsort(order) <= ops.cast(keep, "int32"), units.shape)
+    keep = ops.cast(ops.argmin(ops.abs(kept_sizes - wanted)), "int32") + 1
+    return ops.reshape(ops.argsort(order) < ops.maximum(keep, at_least), units.shape)

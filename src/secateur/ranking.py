@@ -2,16 +2,17 @@
 
 Scores rank by absolute value; of equal ones the first by index rank higher, as in `top_k`. NaN ranks
 highest. The order of the absolute values of float32 numbers is the order of their bits read as
-integers, and integers are what both versions compare: `_host` with numpy, `_graph` with `keras.ops`
-inside a compiled function. They return the same mask, bit for bit.
+integers, and integers are what both versions compare: the one here with numpy on the host, and
+`graph_ranking` with `keras.ops` inside a compiled function. They return the same masks, bit for bit.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from keras import ops
 
-from secateur import _backend
+from secateur import graph_ranking
 
 _ABOVE_ALL = np.int32(0x7FFFFFFF)
 
@@ -31,25 +32,25 @@ def kept(size: int, sparsity: Any, xp: Any) -> Any:
     return ops.cast(ops.maximum(ops.round((1.0 - sparsity) * float(size)), 1.0), "int32")
 
 
-def largest(scores: Any, keep: Any, xp: Any) -> Any:
-    """Returns a bool mask of the shape of `scores` with exactly `keep` true: the largest |scores|.
+def largest(scores: Sequence[Any], keep: Sequence[Any], xp: Any) -> list[Any]:
+    """Returns a bool mask for each array of scores: exactly `keep` are true, the largest |scores|.
 
     Args:
-        scores: Array (numpy) or tensor of any shape.
-        keep: How many, 1 to the number of scores: an int, or a scalar int32 tensor.
+        scores: Arrays (numpy) or tensors of any shapes, ranked each by itself.
+        keep: How many of each, 1 to its number of scores: ints, or scalar int32 tensors.
         xp: `numpy` to work on the host, `keras.ops` inside a compiled function.
 
     Example:
 
     >>> import numpy as np
     >>> from secateur.ranking import largest
-    >>> largest(np.array([0.5, -3.0, 0.5, 0.1]), 2, np).tolist()
-    [True, True, False, False]
+    >>> [mask.tolist() for mask in largest([np.array([0.5, -3.0, 0.5, 0.1])], [2], np)]
+    [[True, True, False, False]]
     """
-    return _host(scores, keep) if xp is np else _graph(scores, keep)
+    if xp is np:
+        return [_host(s, int(k)) for s, k in zip(scores, keep, strict=True)]
+    return graph_ranking.largest(scores, keep)
 
-
-# --- on the host ---------------------------------------------------------------------------------
 
 _SAMPLE = 1 << 16
 _CHUNK = 1 << 16
@@ -109,114 +110,3 @@ def _largest_candidates(values: np.ndarray, keep: int) -> np.ndarray:
     equal = np.flatnonzero(values == smallest)
     chosen[equal[: keep - np.count_nonzero(chosen)]] = True
     return chosen
-
-
-# --- in a compiled function ----------------------------------------------------------------------
-
-_INTERPOLATIONS = 12
-
-
-def _graph(scores: Any, keep: Any) -> Any:
-    """Searches the smallest kept magnitude by counting how many are at least as large as a guess."""
-    shape = tuple(scores.shape)
-    bits = ops.reshape(_backend.magnitude_bits(scores), (-1,))
-    size = bits.shape[0]
-    keep = ops.cast(keep, "int32")
-    low, at_low = ops.zeros((), "int32"), ops.full((), size, "int32")
-    high, at_high = ops.full((), _ABOVE_ALL, "int32"), ops.zeros((), "int32")
-    if size > 8 * _SAMPLE:
-        low, at_low, high, at_high = _graph_bracket(bits, keep, low, at_low, high, at_high)
-    low, at_low, high, at_high = _search(bits, keep, low, at_low, high, at_high)
-    mask = ops.cond(
-        ops.equal(at_low, keep),
-        lambda: ops.greater_equal(bits, low),
-        lambda: _first_of_ties(bits, low, keep - at_high),
-    )
-    return ops.reshape(mask, shape)
-
-
-def _graph_bracket(
-    bits: Any, keep: Any, low: Any, at_low: Any, high: Any, at_high: Any
-) -> tuple[Any, Any, Any, Any]:
-    """Narrows (low, high) with a sample, where the counts over all scores confirm it."""
-    size = bits.shape[0]
-    sample = bits[:: size // _SAMPLE]
-    share = ops.cast(keep, "float32") / float(size)
-    middle = share * float(sample.shape[0])
-    slack = 4.0 * ops.sqrt(middle * (1.0 - share)) + 1.0
-
-    def value_at(rank: Any) -> Any:
-        rank = ops.clip(ops.cast(rank, "int32"), 1, sample.shape[0])
-        whole = ops.zeros((), "int32"), ops.full((), sample.shape[0], "int32")
-        return _search(
-            sample, rank, *whole, ops.full((), _ABOVE_ALL, "int32"), ops.zeros((), "int32")
-        )[0]
-
-    new_low, new_high = value_at(middle + slack), value_at(middle - slack) + 1
-    count_low = _backend.count_true(ops.greater_equal(bits, new_low))
-    count_high = _backend.count_true(ops.greater_equal(bits, new_high))
-    low_holds, high_holds = count_low >= keep, count_high < keep
-    return (
-        ops.where(low_holds, new_low, low),
-        ops.where(low_holds, count_low, at_low),
-        ops.where(high_holds, new_high, high),
-        ops.where(high_holds, count_high, at_high),
-    )
-
-
-def _search(
-    bits: Any, keep: Any, low: Any, at_low: Any, high: Any, at_high: Any
-) -> tuple[Any, Any, Any, Any]:
-    """Narrows (low, high) until exactly `keep` are >= low, or no integer is left in between.
-
-    at_low and at_high are the counts of bits >= low and >= high; at_low >= keep > at_high.
-    Interpolating between the counts takes a handful of passes on real weights; bisection, after a
-    dozen, bounds the number of passes for all others.
-    """
-
-    def unfinished(low: Any, at_low: Any, high: Any, at_high: Any, turn: Any) -> Any:
-        return ops.logical_and(ops.not_equal(at_low, keep), ops.greater(high - low, 1))
-
-    def narrow(low: Any, at_low: Any, high: Any, at_high: Any, turn: Any) -> tuple[Any, ...]:
-        share = ops.cast(at_low - keep, "float32") / ops.cast(at_low - at_high, "float32")
-        guess = low + ops.cast(ops.cast(high - low, "float32") * share, "int32")
-        middle = low + ops.floor_divide(high - low, 2)
-        guess = ops.where(turn < _INTERPOLATIONS, guess, middle)
-        guess = ops.clip(guess, low + 1, high - 1)
-        count = _backend.count_true(ops.greater_equal(bits, guess))
-        enough = count >= keep
-        return (
-            ops.where(enough, guess, low),
-            ops.where(enough, count, at_low),
-            ops.where(enough, high, guess),
-            ops.where(enough, at_high, count),
-            turn + 1,
-        )
-
-    turn = ops.zeros((), "int32")
-    return ops.while_loop(unfinished, narrow, (low, at_low, high, at_high, turn))[:4]
-
-
-def _first_of_ties(bits: Any, smallest: Any, wanted: Any) -> Any:
-    """Marks all bits above `smallest`, and the first `wanted` that are equal to it.
-
-    Counts the equal ones row by row: whole rows are in or out, and only in the row where the count
-    is reached does the place within the row matter.
-    """
-    size = bits.shape[0]
-    width = 1024
-    rows = -(-size // width)
-    equal = ops.equal(bits, smallest)
-    if size % width:
-        equal = ops.pad(equal, [(0, rows * width - size)])
-    equal = ops.reshape(equal, (rows, width))
-    in_row = ops.sum(ops.cast(equal, "int32"), axis=1)
-    up_to = ops.cumsum(in_row)
-    row = ops.argmax(ops.cast(up_to >= wanted, "int32"))
-    rest = wanted - (ops.take(up_to, row) - ops.take(in_row, row))
-    last_row = ops.cumsum(ops.cast(ops.take(equal, row, axis=0), "int32")) <= rest
-    number = ops.expand_dims(ops.arange(rows, dtype="int32"), 1)
-    row = ops.cast(row, "int32")
-    inside = ops.logical_or(number < row, ops.logical_and(number == row, last_row))
-    first = ops.reshape(ops.logical_and(equal, inside), (-1,))[:size]
-    return ops.logical_or(ops.greater(bits, smallest), first)
