@@ -24,7 +24,7 @@ types: $(VENV)/.test
 	$(VENV)/bin/mypy
 
 test-tensorflow test-jax test-torch: test-%: $(VENV)/.test
-	KERAS_BACKEND=$* $(VENV)/bin/python -m pytest -q -n $(JOBS) $(ARGS)
+	KERAS_BACKEND=$* $(VENV)/bin/python -m pytest -q -n $(JOBS) --dist loadfile $(ARGS)
 
 bench: $(VENV)/.test
 	$(VENV)/bin/python benchmarks/overhead.py $(ARGS)

@@ -13,12 +13,20 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-_SERIALIZABLE_MODULES = ("schedules", "structures", "criteria", "allocation", "optimizer")
+_SERIALIZABLE_MODULES = (
+    "schedules",
+    "structures",
+    "criteria",
+    "allocation",
+    "optimizer",
+    "tfmot.schedules",
+    "tfmot.wrapper",
+)
 
 
 def register_when_keras_is_imported() -> None:
     """Registers the serializable classes now, or as soon as Keras has been imported."""
-    if "keras" in sys.modules:
+    if sys.modules.get("keras") is not None:
         _register()
     else:
         sys.meta_path.insert(0, _KerasFinder())

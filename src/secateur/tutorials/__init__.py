@@ -1,0 +1,1 @@
+"""Walkthroughs that train, prune, export and measure a model from start to end."""
