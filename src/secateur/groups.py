@@ -91,14 +91,24 @@ class PruningGroup:
             for unit, target in zip(chosen, self.targets, strict=True)
         ]
 
+    def goal(self, target: Target) -> float | None:
+        """Returns a kernel's sparsity at the schedule's end; None where kernels share one goal."""
+        if self.allocation.joint:
+            return None
+        if self.structure.fixed_sparsity is not None:
+            return self.structure.fixed_sparsity
+        return self.schedule.target if target.sparsity is None else target.sparsity
+
     def sparsity_of(self, target: Target, sparsity: Any) -> Any:
         """Returns a kernel's sparsity when the schedule says `sparsity`.
 
         A kernel with a target of its own follows the schedule in proportion, so that it arrives
         when the schedule does.
         """
+        if target.sparsity is None:
+            return sparsity
         end = self.schedule.target
-        if target.sparsity is None or end == 0.0 or target.sparsity == end:
+        if end == 0.0 or target.sparsity == end:
             return sparsity
         return (sparsity / float(np.float32(end))) * float(np.float32(target.sparsity))
 

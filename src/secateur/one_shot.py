@@ -11,7 +11,7 @@ from secateur.batch_norm import recalibrate_batch_norm
 from secateur.criteria import Criterion
 from secateur.pruning import _check_model, _schedule, make_group, make_report
 from secateur.report import PruningReport
-from secateur.selection import Layers, check_finite, select
+from secateur.selection import Layers, check_finite, own_targets, select
 from secateur.structures import Structure
 
 
@@ -61,8 +61,7 @@ def prune_once(
         calibration sets", 2021, section 3.3. https://arxiv.org/abs/2006.10518
     """
     _check_model(model)
-    own_targets = list(layers.values()) if isinstance(layers, dict) else []
-    schedule = _schedule(None, sparsity, structure, own_targets)
+    schedule = _schedule(None, sparsity, structure, own_targets(layers))
     if policy is not None:
         policy.ensure_model_supports_pruning(model)
     selected, left = select(model, layers, policy)

@@ -1,6 +1,9 @@
 """The engine: an optimizer that wraps another one and keeps its weights exactly sparse."""
 
 import dataclasses
+import math
+import functools
+import sys
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -17,6 +20,9 @@ from secateur.schedules import PruningSchedule
 from secateur.structures import Structure
 
 _STEP_KEY = "pruning_step"
+
+#: From this many pruned weights on, compiling the update with XLA pays on TensorFlow's CPU.
+_WORTH_COMPILING = 1 << 20
 
 
 @keras.saving.register_keras_serializable(package="secateur")
@@ -40,6 +46,10 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         criterion: Which weights matter least. `Magnitude()` by default.
         allocation: How the target is shared among the kernels. `Uniform()` by default.
         groups: Instead of the four above, `PruningGroup`s with settings and kernels of their own.
+        jit_compile: On TensorFlow's CPU, whether the update and the projection are compiled by XLA
+            as one, which is faster for large models and takes a second or more to compile. None: if
+            a million weights or more are pruned. What is compiled by XLA or run eagerly as a whole
+            is not concerned, nor are GPUs, `tf.distribute`, JAX and PyTorch.
         name: Name of the optimizer.
 
     Raises:
@@ -69,6 +79,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         criterion: Criterion | None = None,
         allocation: Allocation | None = None,
         groups: Sequence[PruningGroup] | None = None,
+        jit_compile: bool | None = None,
         name: str | None = None,
     ) -> None:
         if (schedule is None) == (groups is None):
@@ -78,10 +89,13 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             )
         super().__init__(learning_rate=0.0, name=name)
         self.inner_optimizer = keras.optimizers.get(inner_optimizer)
+        self.jit_compile = jit_compile
         if schedule is not None:
             groups = [PruningGroup(schedule, structure, criterion, allocation)]
         self._groups = tuple(groups or ())
         self._mask_indices: tuple[tuple[int, ...], ...] = ()
+        self._saved_variable_count: int | None = None
+        self._saved_weights: Sequence[Any] | None = None
 
     # --- state ---------------------------------------------------------------------------------
 
@@ -91,10 +105,12 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         Args:
             variables: The model's trainable variables.
         """
-        if self.built:
-            return
         variables = list(variables)
-        groups = tuple(_resolve(group, variables) for group in self._groups)
+        # Keras' reader of .h5 files builds with no variables at all, before the real build.
+        if self.built or not variables:
+            return
+        in_place = self._saved_variable_count in (None, len(variables))
+        groups = tuple(_resolve(group, variables, in_place) for group in self._groups)
         if not self.inner_optimizer.built:
             self.inner_optimizer.build(variables)
         self._groups = groups
@@ -119,6 +135,9 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         self._masks = masks
         self._mask_indices = tuple(indices)
         super().build(variables)
+        if self._saved_weights is not None:
+            self.set_weights(self._saved_weights)
+            self._saved_weights = None
 
     @property
     def variables(self) -> list[Any]:
@@ -171,12 +190,40 @@ class SparseOptimizer(keras.optimizers.Optimizer):
                     "Received: trainable_variables=None"
                 )
             self.build(trainable_variables)
+        self._check_known(grads, trainable_variables)
         self._update_masks()
         # A new tensor: PyTorch's would change with the variable.
-        before = ops.add(self.inner_optimizer.iterations, 0)
-        self.inner_optimizer.apply(grads, trainable_variables)
-        self.project()
-        self._count(ops.subtract(self.inner_optimizer.iterations, before))
+        before = ops.add(_updates(self.inner_optimizer), 0)
+
+        def update(grads: Sequence[Any]) -> None:
+            self.inner_optimizer.apply(grads, trainable_variables)
+            self.project()
+
+        _backend.run_update(update, grads, self._compiles())
+        self._count(ops.subtract(_updates(self.inner_optimizer), before))
+
+    def _compiles(self) -> bool:
+        if self.jit_compile is None:
+            return sum(math.prod(target.shape) for target, _, _ in self.pruned()) >= _WORTH_COMPILING
+        return self.jit_compile
+
+    def _check_known(self, grads: Sequence[Any], variables: Sequence[Any] | None) -> None:
+        """Raises what the wrapped optimizer would raise, but before the masks change."""
+        known = self._trainable_variables
+        if len(grads) != len(known if variables is None else variables):
+            raise ValueError(
+                "There must be one gradient for each variable. Received: "
+                f"{len(grads)} gradients, {len(known if variables is None else variables)} variables"
+            )
+        unknown = [
+            v for v in variables or () if self._var_key(v) not in self._trainable_variables_indices
+        ]
+        if unknown:
+            raise ValueError(
+                f"Unknown variable: {_path(unknown[0])!r} is none of those the optimizer was built "
+                "with. Call `compile` and `secateur.prune` again after changing a model. "
+                f"Received: trainable_variables={[_path(v) for v in variables or ()]}"
+            )
 
     def advance(self) -> None:
         """Counts one update that another optimizer made, as `apply` does for its own.
@@ -209,18 +256,30 @@ class SparseOptimizer(keras.optimizers.Optimizer):
 
     def finalize_variable_values(self, var_list: Sequence[Any]) -> None:
         """Lets the wrapped optimizer finish (EMA), prunes the result, and warns if cut short."""
-        self.inner_optimizer.finalize_variable_values(var_list)
-        self.project()
-        for group in self._groups:
+        failed = sys.exc_info()[1] is not None
+        try:
+            self.inner_optimizer.finalize_variable_values(var_list)
+            self.project()
+        except Exception:
+            # On JAX, Keras comes here even where a training step failed, and the variables may hold
+            # no values then. The error that tells why is on its way.
+            if not failed:
+                raise
+        if not failed:
+            self._warn_if_cut_short()
+
+    def _warn_if_cut_short(self) -> None:
+        for group, indices in zip(self._groups, self._mask_indices, strict=False):
             last, step = group.schedule.last_step, self.step
-            if last is not None and step < last:
-                reached = group.schedule(step)[1] if step else 0.0
+            if last is not None and step < last and indices:
+                masks = [ops.convert_to_numpy(self._masks[i]) for i in indices]
+                kept = sum(np.count_nonzero(mask) for mask in masks)
                 warnings.warn(
                     f"Training ended at step {step} of a pruning schedule that runs to step {last}: "
-                    f"sparsity is to reach {group.schedule.target:.4g} and stands near "
-                    f"{float(reached):.4g}. Train {last - step} more steps, or give the schedule an "
-                    "end that the training reaches.",
-                    stacklevel=2,
+                    f"sparsity is to reach {group.schedule.target:.4g} and stands at "
+                    f"{1 - kept / sum(mask.size for mask in masks):.4g}. Train {last - step} more "
+                    "steps, or give the schedule an end that the training reaches.",
+                    stacklevel=3,
                 )
 
     # --- what the wrapped optimizer decides ------------------------------------------------------
@@ -239,6 +298,17 @@ class SparseOptimizer(keras.optimizers.Optimizer):
     def learning_rate(self, value: Any) -> None:
         self.inner_optimizer.learning_rate = value
 
+    # Two names by which the SwapEMAWeights callback looks for averages inside a LossScaleOptimizer.
+
+    @property
+    def optimizers(self) -> Any:
+        """The wrapped MultiOptimizer's optimizers."""
+        return self.inner_optimizer.optimizers
+
+    @property
+    def _model_variables_moving_average(self) -> Any:
+        return self.inner_optimizer._model_variables_moving_average
+
     def scale_loss(self, loss: Any) -> Any:
         """Scales the loss as the wrapped optimizer does."""
         return self.inner_optimizer.scale_loss(loss)
@@ -246,14 +316,13 @@ class SparseOptimizer(keras.optimizers.Optimizer):
     # --- saving ----------------------------------------------------------------------------------
 
     def set_weights(self, weights: Sequence[Any]) -> None:
-        """Sets all `variables`, in their order."""
+        """Sets all `variables`, in their order; before the build, with the build."""
         if not self.built:
-            raise ValueError(
-                "The optimizer has no weights before it is built. Call "
-                "`optimizer.build(model.trainable_variables)` first."
-            )
-        for variable, weight in zip(self.variables, weights, strict=True):
-            variable.assign(weight)
+            self._saved_weights = [np.array(weight) for weight in weights]
+            return
+        with _backend.outside_graphs():
+            for variable, weight in zip(self.variables, weights, strict=True):
+                variable.assign(weight)
 
     def save_own_variables(self, store: Any) -> None:
         """Saves the step and the masks, eight weights a byte; the wrapped optimizer saves its own."""
@@ -287,11 +356,14 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             mask.assign(value)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the name, the wrapped optimizer and the groups."""
+        """Returns the name, the wrapped optimizer, the groups, and how many variables there are."""
+        count = len(self._trainable_variables) if self.built else self._saved_variable_count
         return {
             "name": self.name,
             "inner_optimizer": keras.saving.serialize_keras_object(self.inner_optimizer),
             "groups": [group.get_config() for group in self._groups],
+            "jit_compile": self.jit_compile,
+            "variable_count": count,
         }
 
     @classmethod
@@ -303,7 +375,22 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             config["inner_optimizer"], custom_objects=custom_objects
         )
         groups = [PruningGroup.from_config(g, custom_objects) for g in config["groups"]]
-        return cls(inner, groups=groups, name=config["name"])
+        optimizer = cls(
+            inner, groups=groups, jit_compile=config.get("jit_compile"), name=config["name"]
+        )
+        optimizer._saved_variable_count = config.get("variable_count")
+        return optimizer
+
+
+def _updates(optimizer: Any) -> Any:
+    """How often an optimizer changed its variables: micro-batches do not count.
+
+    A MultiOptimizer counts its calls; how many of them are micro-batches, its optimizers know.
+    """
+    inner = getattr(optimizer, "optimizers", None)
+    if not inner:
+        return optimizer.iterations
+    return functools.reduce(ops.maximum, [each.iterations for each in inner])
 
 
 def _due(schedule: PruningSchedule, step: Any) -> tuple[Any, Any]:
@@ -324,16 +411,27 @@ def _due(schedule: PruningSchedule, step: Any) -> tuple[Any, Any]:
     return ops.logical_or(due, first), ops.where(due, sparsity, sparsity_at_0)
 
 
-def _resolve(group: PruningGroup, variables: Sequence[Any]) -> PruningGroup:
-    """Returns the group with its targets found, and checked, among the variables."""
+def _resolve(group: PruningGroup, variables: Sequence[Any], in_place: bool) -> PruningGroup:
+    """Returns the group with its targets found, and checked, among the variables.
+
+    Args:
+        group: A group, whose targets may still be open.
+        variables: The model's trainable variables.
+        in_place: Whether the targets' indices can be relied on: not where layers were frozen since.
+    """
     if group.targets is None:
         targets = [
             Target(_path(v), i, tuple(v.shape))
             for i, v in enumerate(variables)
             if v.name.endswith("kernel") and "depthwise" not in _path(v) and len(v.shape) > 1
         ]
+        shares = group.allocation.targets([t.shape for t in targets], group.schedule.target)
+        targets = [
+            dataclasses.replace(target, sparsity=share)
+            for target, share in zip(targets, shares, strict=True)
+        ]
     else:
-        targets = [_find(target, variables) for target in group.targets]
+        targets = [_find(target, variables, in_place) for target in group.targets]
     for target in targets:
         group.structure.check(target.shape, target.path)
     return PruningGroup(
@@ -341,19 +439,24 @@ def _resolve(group: PruningGroup, variables: Sequence[Any]) -> PruningGroup:
     )
 
 
-def _find(target: Target, variables: Sequence[Any]) -> Target:
-    def fits(i: int) -> bool:
-        return tuple(variables[i].shape) == target.shape
+def _find(target: Target, variables: Sequence[Any], in_place: bool) -> Target:
+    """Returns the target with its present index and path.
 
-    if target.index < len(variables) and fits(target.index):
-        return dataclasses.replace(target, path=_path(variables[target.index]))
-    # The order may have changed where layers were frozen since; then the path tells.
-    for i, variable in enumerate(variables):
-        if _path(variable) == target.path and fits(i):
-            return dataclasses.replace(target, index=i)
+    The index goes first: names that Keras made up differ from one process to the next.
+    """
+    places = [target.index] if in_place and target.index < len(variables) else []
+    # A Sequential model's variables lose its name when it is loaded from a file.
+    end = "/" + target.path.split("/", 1)[-1]
+    places += [i for i, v in enumerate(variables) if _path(v) == target.path]
+    places += [i for i, v in enumerate(variables) if ("/" + _path(v)).endswith(end)]
+    for i in places:
+        if tuple(variables[i].shape) == target.shape:
+            return dataclasses.replace(target, path=_path(variables[i]), index=i)
     raise ValueError(
         f"The kernel {target.path!r} of shape {target.shape}, which is to be pruned, is not among the "
-        "variables the optimizer is built with. Call `secateur.prune` again after changing a model. "
+        "variables the optimizer is built with: a layer was frozen, renamed or removed. Call "
+        "`secateur.prune` again after changing a model; a file of it can be loaded with "
+        "`compile=False`. "
         f"Received: variables={[(_path(v), tuple(v.shape)) for v in variables]}"
     )
 

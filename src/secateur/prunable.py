@@ -16,6 +16,7 @@ class PrunableLayer(abc.ABC):
     """A mixin for custom layers that say themselves which of their weights to prune.
 
     Any layer with a method `get_prunable_weights` is treated like that; the mixin only documents it.
+    Such a layer speaks for the layers inside it, too.
 
     Example:
 
@@ -60,21 +61,35 @@ def candidates(model: Any) -> list[Candidate]:
     """
     seen: set[int] = set()
     found = []
-    for layer in _layers(model):
+    answers: dict[int, set[int]] = {}
+    for layer in _layers(model):  # outer layers come before those inside them
         hook = getattr(layer, "get_prunable_weights", None)
-        asked = [id(v) for v in hook()] if callable(hook) else None
+        if callable(hook) and id(layer) not in answers:
+            answer = {id(v) for v in hook()}
+            answers.update((id(inner), answer) for inner in _layers(layer))
         for variable in _own_variables(layer):
             if id(variable) in seen or not _is_weight(variable):
                 continue
             seen.add(id(variable))
-            reason = _reason(layer, variable, asked)
+            reason = _reason(layer, variable, answers.get(id(layer)))
             found.append(Candidate(layer, variable, reason, _input_axis(layer, variable)))
     return found
 
 
 def _layers(model: Any) -> list[Any]:
-    # Keras has no public way to reach the layers inside layers.
-    return list(model._flatten_layers())
+    """Returns the model and all layers inside it, once, outer ones first, in the model's order."""
+    found = []
+    seen: set[int] = set()
+    to_visit = [model]
+    while to_visit:
+        layer = to_visit.pop()
+        if id(layer) not in seen:
+            seen.add(id(layer))
+            found.append(layer)
+            # Keras has no public way to reach the layers inside layers.
+            inside = layer._flatten_layers(include_self=False, recursive=False)
+            to_visit.extend(reversed(list(inside)))
+    return found
 
 
 def _own_variables(layer: Any) -> list[Any]:
@@ -90,7 +105,7 @@ def _is_weight(variable: Any) -> bool:
     return "float" in str(variable.dtype) and variable.name not in statistic
 
 
-def _reason(layer: Any, variable: Any, asked: list[int] | None) -> str | None:
+def _reason(layer: Any, variable: Any, asked: set[int] | None) -> str | None:
     layers = keras.layers
     name = variable.name
     if not layer.trainable or not variable.trainable:

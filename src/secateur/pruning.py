@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from secateur import _backend
 from secateur.allocation import Allocation, Uniform
 from secateur.criteria import Criterion, Magnitude
 from secateur.groups import PruningGroup, Target
@@ -16,7 +17,7 @@ from secateur.optimizer import SparseOptimizer
 from secateur.prunable import Candidate, candidates
 from secateur.report import PruningReport, Reason, WeightReport
 from secateur.schedules import ConstantSparsity, PruningSchedule, check_sparsity
-from secateur.selection import Layers, Selected, check_finite, select
+from secateur.selection import Layers, Selected, check_finite, own_targets, select
 from secateur.structures import Structure, Unstructured
 
 
@@ -80,8 +81,7 @@ def prune(
             "`model.compile(...)` first, or `secateur.prune_once(model, ...)` to prune without "
             f"training. Received: model={model.name!r} with optimizer=None"
         )
-    own_targets = list(layers.values()) if isinstance(layers, dict) else []
-    schedule = _schedule(schedule, sparsity, structure, own_targets)
+    schedule = _schedule(schedule, sparsity, structure, own_targets(layers))
     if policy is not None:
         policy.ensure_model_supports_pruning(model)
     selected, left = select(model, layers, policy)
@@ -115,17 +115,18 @@ def sparsity(model: Any) -> PruningReport:
     _check_model(model)
     found = candidates(model)
     engine = sparse_optimizer(model)
-    pruned = engine.pruned() if engine is not None else []
-    targets = {id(kernel): target for target, kernel, _ in pruned}
+    goals = {}
+    if engine is not None:
+        owner = {id(t): group for group in engine.groups for t in group.targets or ()}
+        goals = {id(kernel): owner[id(t)].goal(t) for t, kernel, _ in engine.pruned()}
     weights = []
     for c in found:
-        target = targets.get(id(c.variable))
         reason = c.reason
-        if target is not None:
+        if id(c.variable) in goals:
             reason = None
-        elif targets:
+        elif goals:
             reason = reason or Reason.NOT_SELECTED
-        weights.append(_weight(c, None if target is None else target.sparsity, reason))
+        weights.append(_weight(c, goals.get(id(c.variable)), reason))
     return PruningReport(f"Sparsity of {model.name!r}", weights)
 
 
@@ -150,27 +151,30 @@ def attach(model: Any, groups: Sequence[PruningGroup]) -> SparseOptimizer:
     scaled = isinstance(outer, keras.optimizers.LossScaleOptimizer)
     inner = outer.inner_optimizer if scaled else outer
     old = inner if isinstance(inner, SparseOptimizer) else None
-    engine = SparseOptimizer(old.inner_optimizer if old else inner, groups=groups)
-    engine.build(model.trainable_variables)
+    with _backend.scope_of(model):
+        engine = SparseOptimizer(old.inner_optimizer if old else inner, groups=groups)
+        engine.build(model.trainable_variables)
     if old is not None:
-        masks = engine.masks
-        for path, mask in old.masks.items():
-            if path in masks:
-                masks[path].assign(mask)
+        # Not by path: several variables of a subclassed model may have the same.
+        masks = {id(kernel): mask for _, kernel, mask in old.pruned()}
+        for _, kernel, mask in engine.pruned():
+            if id(kernel) in masks:
+                mask.assign(masks[id(kernel)])
     config = getattr(model, "_compile_config", None)
+    compiled = getattr(model, "compiled", False)  # not where a loop by hand sets the optimizer
     if scaled:
         outer.inner_optimizer = engine
     else:
         model.optimizer = engine
     # A `.keras` file records the arguments of `compile`, not `model.optimizer`. Keras keeps them in
     # a private attribute; where it moved, a reload would lose the masks without a word.
-    if config is None or "optimizer" not in config.config:
+    if compiled and (config is None or "optimizer" not in config.config):
         warnings.warn(
             "This version of Keras does not record the arguments of `compile` where it did: a .keras "
             f"file of the model will not hold its masks. Received: keras={keras.__version__}",
             stacklevel=3,
         )
-    elif config.config["optimizer"] is not outer or not scaled:
+    elif config is not None and (config.config["optimizer"] is not outer or not scaled):
         config.config["optimizer"] = engine
     # A model that was trained before keeps the step compiled with the old optimizer.
     model.train_function = None
@@ -213,16 +217,12 @@ def make_report(
     title: str, selected: Sequence[Selected], left: Sequence[Candidate], group: PruningGroup
 ) -> PruningReport:
     """Returns the report of the selected weights as they are now."""
-    joint, fixed = group.allocation.joint, group.structure.fixed_sparsity
-    weights = []
-    sizes: list[int] = []
-    goals: list[float] = []
+    weights, sizes, goals = [], [], []
     for item, target in zip(selected, group.targets or (), strict=True):
-        goal = fixed if fixed is not None else target.sparsity
-        assert goal is not None
+        goal = group.goal(target)
+        weights.append(_weight(item.candidate, goal, None))
         sizes.append(math.prod(target.shape))
-        goals.append(goal)
-        weights.append(_weight(item.candidate, None if joint else goal, None))
+        goals.append(group.schedule.target if goal is None else goal)
     weights += [_weight(c, None, c.reason) for c in left]
     overall = sum(g * s for g, s in zip(goals, sizes, strict=True)) / sum(sizes)
     return PruningReport(title, weights, overall)
@@ -242,7 +242,7 @@ def _check_model(model: Any) -> None:
 
 
 def _schedule(
-    schedule: Any, sparsity: float | None, structure: Structure | None, own_targets: list[float]
+    schedule: Any, sparsity: float | None, structure: Structure | None, own: dict[Any, float]
 ) -> PruningSchedule:
     fixed = structure.fixed_sparsity if structure is not None else None
     if schedule is not None and sparsity is not None:
@@ -263,9 +263,15 @@ def _schedule(
                 f"The structure fixes the sparsity at {fixed}. Leave `sparsity` out. "
                 f"Received: sparsity={sparsity}"
             )
+        other = {key: target for key, target in own.items() if target != fixed}
+        if other:
+            raise ValueError(
+                f"The structure fixes the sparsity at {fixed}. List the layers without targets. "
+                f"Received: layers={other}"
+            )
         sparsity = fixed
-    if sparsity is None and own_targets:
-        sparsity = max(check_sparsity(t, "layers") for t in own_targets)
+    if sparsity is None and own:
+        sparsity = max(own.values())
     if sparsity is None:
         raise ValueError(
             "How much is to be pruned? Give `sparsity=0.8`, or a schedule such as "

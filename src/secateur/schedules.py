@@ -16,7 +16,7 @@ from keras import ops
 def check_sparsity(value: float, name: str) -> float:
     """Returns `value` as a float if it is in [0, 1), else raises a ValueError that names it."""
     try:
-        number = float(value)
+        number = float("nan") if isinstance(value, str) else float(value)
     except (TypeError, ValueError):
         number = float("nan")
     if not 0.0 <= number < 1.0:
@@ -87,7 +87,19 @@ def _or(a: Any, b: Any) -> Any:
     return bool(a or b) if _is_python(a) and _is_python(b) else ops.logical_or(a, b)
 
 
-def _check_steps(begin_step: int, end_step: int, frequency: int, open_end: bool) -> None:
+def _integer(value: Any, name: str) -> int:
+    # A whole float passes: step counts are often computed with np.ceil.
+    if not isinstance(value, int | float | np.number) or value % 1 != 0:
+        raise ValueError(f"`{name}` must be an integer. Received: {name}={value!r}")
+    return int(value)
+
+
+def _check_steps(
+    begin_step: Any, end_step: Any, frequency: Any, open_end: bool
+) -> tuple[int, int, int]:
+    begin_step = _integer(begin_step, "begin_step")
+    end_step = _integer(end_step, "end_step")
+    frequency = _integer(frequency, "frequency")
     if begin_step < 0:
         raise ValueError(f"`begin_step` should be >= 0. Received: begin_step={begin_step}")
     if end_step == -1 and not open_end:
@@ -104,6 +116,7 @@ def _check_steps(begin_step: int, end_step: int, frequency: int, open_end: bool)
         )
     if frequency <= 0:
         raise ValueError(f"`frequency` should be > 0. Received: frequency={frequency}")
+    return begin_step, end_step, frequency
 
 
 @keras.saving.register_keras_serializable(package="secateur")
@@ -131,10 +144,9 @@ class ConstantSparsity(PruningSchedule):
         self, target_sparsity: float, begin_step: int, end_step: int = -1, frequency: int = 100
     ) -> None:
         self.target_sparsity = check_sparsity(target_sparsity, "target_sparsity")
-        _check_steps(begin_step, end_step, frequency, open_end=True)
-        self.begin_step = begin_step
-        self.end_step = end_step
-        self.frequency = frequency
+        self.begin_step, self.end_step, self.frequency = _check_steps(
+            begin_step, end_step, frequency, open_end=True
+        )
 
     def __call__(self, step: Any) -> tuple[Any, Any]:
         """See `PruningSchedule`."""
@@ -200,11 +212,12 @@ class PolynomialDecay(PruningSchedule):
     ) -> None:
         self.initial_sparsity = check_sparsity(initial_sparsity, "initial_sparsity")
         self.final_sparsity = check_sparsity(final_sparsity, "final_sparsity")
-        _check_steps(begin_step, end_step, frequency, open_end=False)
-        self.begin_step = begin_step
-        self.end_step = end_step
-        self.power = power
-        self.frequency = frequency
+        self.begin_step, self.end_step, self.frequency = _check_steps(
+            begin_step, end_step, frequency, open_end=False
+        )
+        if not isinstance(power, int | float | np.number) or not 0 < power < float("inf"):
+            raise ValueError(f"`power` must be a number above 0. Received: power={power!r}")
+        self.power = power.item() if isinstance(power, np.number) else power
 
     def __call__(self, step: Any) -> tuple[Any, Any]:
         """See `PruningSchedule`."""

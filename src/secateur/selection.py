@@ -61,6 +61,13 @@ def select(
     return selected, left
 
 
+def own_targets(layers: Layers) -> dict[Any, float]:
+    """Returns the targets of single layers in `layers=`, checked; empty if it gives none."""
+    if not isinstance(layers, Mapping):
+        return {}
+    return {key: check_sparsity(t, f"layers[{key!r}]") for key, t in layers.items()}
+
+
 def check_finite(selected: Sequence[Selected]) -> None:
     """Raises a ValueError if a weight that is to be pruned is NaN or infinite."""
     for item in selected:
@@ -84,7 +91,7 @@ def _wanted(found: Sequence[Candidate], layers: Layers) -> dict[int, Selected]:
     if layers is None:
         return {id(c.variable): Selected(c) for c in found if c.reason is None}
     if isinstance(layers, Mapping):
-        entries = [(key, check_sparsity(t, f"layers[{key!r}]")) for key, t in layers.items()]
+        entries = list(own_targets(layers).items())
     elif isinstance(layers, list | tuple | set):
         entries = [(key, None) for key in layers]
     else:
@@ -112,7 +119,7 @@ def _matches(found: Sequence[Candidate], key: Any) -> list[Candidate]:
         ids = {id(layer) for layer in key._flatten_layers()}
         inside = [c for c in found if id(c.layer) in ids]
         own = [c for c in inside if c.layer is key]
-    elif callable(key):
+    elif callable(key) and not isinstance(key, type):
         inside = own = [c for c in found if key(c.layer)]
     else:
         raise ValueError(

@@ -161,8 +161,9 @@ class Block(Structure):
         if self.pooling == "MAX":
             return xp.max(split, axis=axes)
         sizes = self.unit_sizes(shape)
-        count = math.prod(block) if sizes is None else sizes.reshape(grid).astype("float32")
-        return xp.sum(split, axis=axes) / count
+        if sizes is None:
+            return xp.sum(split, axis=axes) / math.prod(block)
+        return xp.sum(split, axis=axes) / xp.array(sizes.reshape(grid), dtype="float32")
 
     def expand(self, units: Any, shape: Shape, input_axis: int, xp: Any) -> Any:
         """Returns the mask in which each block has the value of its unit."""
