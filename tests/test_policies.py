@@ -1,0 +1,242 @@
+"""PruningPolicy and PruneForLatencyOnXNNPack: verdicts and messages as tfmot's."""
+
+import keras
+import pytest
+from keras import layers as L
+from keras import ops
+
+import secateur
+
+POLICY = secateur.PruneForLatencyOnXNNPack()
+NO_START = (
+    "Could not find `Conv2D 3x3` layer with stride 2x2, `input filters == 3` and `VALID` padding and "
+    "preceding `ZeroPadding2D` with `padding == 1` in all input branches of the model"
+)
+NO_END = "Could not find a `GlobalAveragePooling2D` layer in all output branches"
+
+
+def stem(x, padding=1, **kwargs):
+    arguments = {"filters": 4, "kernel_size": 3, "strides": 2, "padding": "valid", **kwargs}
+    return L.Conv2D(**arguments)(L.ZeroPadding2D(padding)(x))
+
+
+def network(middle=lambda x: x, begin=stem, end=None, channels=3):
+    """An eligible network, with one part replaced."""
+    inputs = keras.Input((16, 16, channels))
+    x = L.Conv2D(8, 1, name="one")(begin(inputs))
+    x = middle(x)
+    x = L.Conv2D(8, 1, name="two")(x)
+    x = end(x) if end else L.Dense(2)(L.GlobalAveragePooling2D()(x))
+    return keras.Model(inputs, x)
+
+
+def verdict(model):
+    try:
+        POLICY.ensure_model_supports_pruning(model)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def unsupported(name):
+    return f"Layer {name} is not supported for the PruneForLatencyOnXNNPack pruning policy"
+
+
+def block(x):
+    """An inverted residual block."""
+    y = L.BatchNormalization()(L.Conv2D(16, 1)(x))
+    y = L.DepthwiseConv2D(3, padding="same")(L.Activation("relu6")(y))
+    return L.Add()([x, L.Conv2D(8, 1)(y)])
+
+
+def gate(x):
+    """A squeeze-and-excitation block."""
+    y = L.Conv2D(4, 1, activation="relu")(L.GlobalAveragePooling2D(keepdims=True)(x))
+    return L.Multiply()([x, L.Conv2D(8, 1, activation="sigmoid")(y)])
+
+
+def new(layer, *args, **kwargs):
+    return lambda x: layer(*args, **kwargs)(x)
+
+
+def padded_depthwise(size, strides, pad, **kwargs):
+    return lambda x: L.DepthwiseConv2D(size, strides, "valid", **kwargs)(L.ZeroPadding2D(pad)(x))
+
+
+ACCEPTED = {
+    "plain": lambda x: x,
+    "residual block": block,
+    "squeeze and excitation": gate,
+    "LeakyReLU": new(L.LeakyReLU),
+    "ReLU": new(L.ReLU, 6.0),
+    "ELU": new(L.ELU),
+    "Dropout": new(L.Dropout, 0.1),
+    "elu": new(L.Activation, "elu"),
+    "leaky_relu": new(L.Activation, "leaky_relu"),
+    "sigmoid": new(L.Activation, "sigmoid"),
+    "x + y": lambda x: x + L.Conv2D(8, 1)(x),
+    "x - y": lambda x: x - L.Conv2D(8, 1)(x),
+    "x * y": lambda x: ops.multiply(x, L.Conv2D(8, 1)(x)),
+    "bilinear upsampling": new(L.UpSampling2D, interpolation="bilinear"),
+    "depthwise 3x3 same": new(L.DepthwiseConv2D, 3, padding="same"),
+    "depthwise 5x5 same": new(L.DepthwiseConv2D, 5, padding="same"),
+    "depthwise 3x3 padded": padded_depthwise(3, 1, 1),
+    "depthwise 3x3 padded, stride 2": padded_depthwise(3, 2, 1),
+    "depthwise 5x5 padded, stride 2": padded_depthwise(5, 2, 2),
+    "axis 3": new(L.BatchNormalization, axis=3),
+    "a convolution with swish inside": new(L.Conv2D, 8, 1, activation="swish"),
+    "a sequential model": lambda x: keras.Sequential(
+        [keras.Input((8, 8, 8)), L.Conv2D(8, 1), L.ReLU()]
+    )(x),
+}
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_accepts(name):
+    assert verdict(network(ACCEPTED[name])) is None
+
+
+REJECTED = {
+    "MaxPooling2D": new(L.MaxPooling2D),
+    "AveragePooling2D": new(L.AveragePooling2D, 2),
+    "Concatenate": lambda x: L.Concatenate()([x, x]),
+    "SeparableConv2D": new(L.SeparableConv2D, 8, 3),
+    "PReLU": new(L.PReLU),
+    "Rescaling": new(L.Rescaling, 2.0),
+    "Activation": new(L.Activation, "swish"),
+    "Conv2D": new(L.Conv2D, 8, 3),
+    "Conv2D strides": new(L.Conv2D, 8, 1, strides=2),
+    "Conv2D groups": new(L.Conv2D, 8, 1, groups=2),
+    "UpSampling2D": new(L.UpSampling2D, interpolation="nearest"),
+    "BatchNormalization": new(L.BatchNormalization, axis=1),
+    "DepthwiseConv2D": new(L.DepthwiseConv2D, 3),
+    "DepthwiseConv2D strides": new(L.DepthwiseConv2D, 3, strides=2, padding="same"),
+    "DepthwiseConv2D size": new(L.DepthwiseConv2D, 7, padding="same"),
+    "DepthwiseConv2D multiplier": new(L.DepthwiseConv2D, 3, padding="same", depth_multiplier=2),
+    "DepthwiseConv2D dilation": new(L.DepthwiseConv2D, 3, padding="same", dilation_rate=2),
+    "DepthwiseConv2D padding": padded_depthwise(3, 1, 2),
+    "DepthwiseConv2D 5x5": padded_depthwise(5, 1, 1),
+    "Conv2DTranspose": new(L.Conv2DTranspose, 8, 1),
+    "Exp": ops.exp,
+    "Functional": lambda x: network_part(x),
+}
+
+
+def network_part(x):
+    inputs = keras.Input(x.shape[1:])
+    return keras.Model(inputs, L.Conv2D(8, 1)(inputs))(x)
+
+
+@pytest.mark.parametrize("name", REJECTED)
+def test_rejects(name):
+    assert verdict(network(REJECTED[name])) == unsupported(name.split()[0])
+
+
+def test_rejects_what_is_inside_a_sequential_model():
+    inner = keras.Sequential([keras.Input((8, 8, 8)), L.Conv2D(8, 1), L.MaxPooling2D()])
+    assert verdict(network(inner)) == unsupported("MaxPooling2D")
+
+
+def test_rejects_pooling_without_kept_dimensions_in_between():
+    def squeeze(x):
+        y = L.Reshape((1, 1, 8))(L.GlobalAveragePooling2D()(x))
+        return L.Multiply()([x, L.Conv2D(8, 1)(y)])
+
+    assert verdict(network(squeeze)) == unsupported("GlobalAveragePooling2D")
+
+
+NO_STARTS = {
+    "no padding layer": lambda x: L.Conv2D(4, 3, 2)(x),
+    "same": lambda x: L.Conv2D(4, 3, 2, padding="same")(x),
+    "padding 2": lambda x: stem(x, 2),
+    "stride 1": lambda x: stem(x, strides=1),
+    "5x5": lambda x: stem(x, kernel_size=5),
+}
+
+
+@pytest.mark.parametrize("name", NO_STARTS)
+def test_needs_a_start(name):
+    assert verdict(network(begin=NO_STARTS[name])) == NO_START
+
+
+def test_needs_three_channels():
+    assert verdict(network(channels=1)) == NO_START
+
+
+def test_needs_a_start_in_every_input_branch():
+    one, other = keras.Input((16, 16, 3)), keras.Input((8, 8, 8))
+    x = L.Add()([L.Conv2D(8, 1)(stem(one)), L.Conv2D(8, 1)(other)])
+    model = keras.Model([one, other], L.GlobalAveragePooling2D()(x))
+    assert verdict(model) == NO_START
+
+
+def test_needs_an_end_in_every_output_branch():
+    assert verdict(network(end=L.Flatten())) == NO_END
+    assert verdict(network(end=lambda x: [L.GlobalAveragePooling2D()(x), L.Flatten()(x)])) == NO_END
+
+
+def test_calls_in_other_models_do_not_count():
+    """tfmot looks at every call of a layer, wherever it was."""
+    model = network(block)
+    inputs = keras.Input((8, 8, 8))
+    other = keras.Model(inputs, L.Flatten()(model.get_layer("two")(inputs)))
+    assert verdict(model) is None
+    assert verdict(other) == NO_START
+
+
+def test_a_deep_model():
+    def deep(x):
+        for _ in range(400):
+            x = L.ReLU()(x)
+        return x
+
+    assert verdict(network(deep)) is None
+
+
+def test_subclassed_and_unbuilt_models():
+    class Subclassed(keras.Model):
+        pass
+
+    assert verdict(Subclassed()) == "Subclassed models are not supported currently."
+    unbuilt = keras.Sequential([L.Conv2D(4, 1)])
+    assert verdict(unbuilt) == "Unbuilt models are not supported currently."
+
+
+def test_prune_with_the_policy_prunes_1x1_convolutions_only():
+    model = network(block)
+    model.compile("sgd", "mse")
+    report = secateur.prune(model, sparsity=0.75, policy=POLICY)
+    assert [w.shape for w in report.pruned] == [(1, 1, 4, 8), (1, 1, 8, 16), (1, 1, 16, 8), (1, 1, 8, 8)]
+    assert {w.layer for w in report.left_alone if w.reason == secateur.Reason.POLICY} == {
+        "Conv2D",
+        "Dense",
+    }
+
+
+def test_prune_with_the_policy_leaves_an_unfit_model_alone():
+    model = network(new(L.MaxPooling2D))
+    model.compile("sgd", "mse")
+    optimizer = model.optimizer
+    with pytest.raises(ValueError, match="MaxPooling2D is not supported"):
+        secateur.prune(model, sparsity=0.75, policy=POLICY)
+    assert model.optimizer is optimizer
+
+
+def test_wrapped_layers_are_judged_by_what_is_inside():
+    from secateur.tfmot.sparsity.keras import prune_low_magnitude
+
+    pruned = prune_low_magnitude(network(block), pruning_policy=POLICY)
+    names = [x.name for x in pruned.layers if x.name.startswith("prune_low_magnitude")]
+    assert len(names) == 4
+    assert verdict(pruned) is None
+    assert verdict(prune_low_magnitude(network(block))) is None
+    assert verdict(prune_low_magnitude(network(new(L.MaxPooling2D)))) == unsupported("MaxPooling2D")
+
+
+def test_a_policy_of_ones_own_must_say_both():
+    class Half(secateur.PruningPolicy):
+        def allow_pruning(self, layer):
+            return True
+
+    with pytest.raises(TypeError, match="ensure_model_supports_pruning"):
+        Half()
