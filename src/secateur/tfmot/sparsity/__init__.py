@@ -1,0 +1,5 @@
+"""The counterpart of `tfmot.sparsity`."""
+
+from secateur.tfmot.sparsity import keras
+
+__all__ = ["keras"]
