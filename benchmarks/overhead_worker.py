@@ -119,9 +119,7 @@ def secateur_update(weights: np.ndarray) -> Callable[[], Any]:
     from secateur.schedules import ConstantSparsity
 
     kernel = keras.Variable(weights, name="kernel")
-    mask = keras.Variable(
-        np.ones(weights.shape, bool), dtype="bool", trainable=False, name="mask"
-    )
+    mask = keras.Variable(np.ones(weights.shape, bool), dtype="bool", trainable=False, name="mask")
     targets = [Target("kernel", 0, weights.shape, 0.8)]
     compute = PruningGroup(ConstantSparsity(0.8, 0), targets=targets).compute_masks
     if keras.backend.backend() == "torch":

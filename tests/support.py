@@ -91,9 +91,7 @@ def whole_numbers(shape, seed, low=-9):
 
 def masks(structure, kernels, sparsity, input_axis=-2, allocation=None, xp=np):
     """What the package computes for `kernels` in one group, on the host or in a compiled function."""
-    targets = [
-        Target(f"k{i}", i, k.shape, input_axis=input_axis) for i, k in enumerate(kernels)
-    ]
+    targets = [Target(f"k{i}", i, k.shape, input_axis=input_axis) for i, k in enumerate(kernels)]
     schedule = secateur.ConstantSparsity(sparsity, 0)
     group = secateur.PruningGroup(schedule, structure, allocation=allocation, targets=targets)
     if xp is np:

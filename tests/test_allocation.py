@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import array, dense_model, kept, largest, masks, random, whole_numbers
 
 import secateur
+from support import array, dense_model, kept, largest, masks, random, whole_numbers
 
 SHAPES = st.lists(
     st.lists(st.integers(1, 40), min_size=1, max_size=4).map(tuple), min_size=1, max_size=6
@@ -159,7 +159,9 @@ def test_layers_have_targets_of_their_own():
     model = dense_model(8, 8, 4, inputs=8)
     report = secateur.prune_once(model, layers={"dense/": 0.25, model.layers[1]: 0.75})
     assert [w.zeros for w in report.pruned] == [16, 48]
-    assert [w.path for w in report.left_alone if "kernel" in w.path] == ["sequential/dense_2/kernel"]
+    assert [w.path for w in report.left_alone if "kernel" in w.path] == [
+        "sequential/dense_2/kernel"
+    ]
 
 
 def test_of_several_entries_that_match_the_first_decides():

@@ -35,9 +35,7 @@ def read(folder):
 
     events = EventAccumulator(str(folder))
     events.Reload()
-    return {
-        tag: {e.step: e.value for e in events.Scalars(tag)} for tag in events.Tags()["scalars"]
-    }
+    return {tag: {e.step: e.value for e in events.Scalars(tag)} for tag in events.Tags()["scalars"]}
 
 
 # --- PruningSummaries ------------------------------------------------------------------------------
@@ -99,7 +97,9 @@ def test_summaries_need_a_log_dir(value):
 
 @pytest.mark.parametrize("value", [0, -1, "step", 1.5, None])
 def test_summaries_need_a_frequency(tmp_path, value):
-    with pytest.raises(ValueError, match=rf"`update_freq` must be .* Received: update_freq={value!r}"):
+    with pytest.raises(
+        ValueError, match=rf"`update_freq` must be .* Received: update_freq={value!r}"
+    ):
         secateur.PruningSummaries(tmp_path, update_freq=value)
 
 
@@ -205,7 +205,9 @@ def test_progress_warns_of_a_schedule_longer_than_the_training():
     progress = secateur.PruningProgress()
     progress.set_model(model)
     progress.set_params({"epochs": 2, "steps": 4, "verbose": 0})
-    with pytest.warns(UserWarning, match=r"runs to step 100, .* ends at step 8: 2 epochs of 4 batches"):
+    with pytest.warns(
+        UserWarning, match=r"runs to step 100, .* ends at step 8: 2 epochs of 4 batches"
+    ):
         progress.on_train_begin()
 
 

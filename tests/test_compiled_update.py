@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from support import array
 
 import secateur
+from support import array
 
 OPTIMIZERS = {
     "adam": lambda: keras.optimizers.Adam(),

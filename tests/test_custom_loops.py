@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from support import BACKEND, array, data, dense_model, only, same, zeros
 
 import secateur
+from support import BACKEND, array, data, dense_model, only, same, zeros
 
 EXPECTED = [8, 16, 16, 24, 24]
 
@@ -268,7 +268,9 @@ def test_a_model_with_a_training_step_of_its_own():
                     with tf.GradientTape() as tape:
                         loss = self.compute_loss(x, y, self(x, training=True))
                     grads = tape.gradient(loss, self.trainable_variables)
-                    self.optimizer.apply_gradients(zip(grads, self.trainable_variables))
+                    self.optimizer.apply_gradients(
+                        zip(grads, self.trainable_variables, strict=True)
+                    )
                 return {"loss": loss}
 
         elif BACKEND == "torch":

@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from support import array, data, dense_model, only, zeros
 
 import secateur
+from support import array, data, dense_model, only, zeros
 
 EXPECTED = [8, 16, 16, 24, 24]
 

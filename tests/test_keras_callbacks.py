@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from support import array, data, dense_model, zeros
 
 import secateur
+from support import array, data, dense_model, zeros
 
 
 def pruned_model(optimizer=None, **kwargs):

@@ -5,10 +5,10 @@ import inspect
 import keras
 import numpy as np
 import pytest
-from support import BACKEND, array, data, dense_model, kept, largest, only, zeros
 
 import secateur
 from secateur.groups import Target
+from support import BACKEND, array, data, dense_model, kept, largest, only, zeros
 
 # Kernels of 4 x 8 and 8 x 4, 32 weights each; the mask updates are at steps 0, 2 and 4.
 RAMP = {"begin_step": 0, "end_step": 4, "power": 1, "frequency": 2}
@@ -68,8 +68,8 @@ def test_weights_equal_those_of_masked_sgd_in_numpy():
     secateur.prune(model, secateur.PolynomialDecay(0.25, 0.75, 2, 9, power=1, frequency=3))
     # On the grid 2, 5, 8 and at the end, 9: 1/4 + 1/2 * (step - 2) / 7.
     due = {2: 0.25, 5: 0.25 + 3 / 14, 8: 0.25 + 6 / 14, 9: 0.75}
-    biases = [np.zeros(8, "float32"), np.zeros(4, "float32")]
-    for kernels, biases, masks in sgd_reference(start, biases, x, y, 11, 0.05, due):
+    no_biases = [np.zeros(8, "float32"), np.zeros(4, "float32")]
+    for kernels, biases, masks in sgd_reference(start, no_biases, x, y, 11, 0.05, due):
         model.train_on_batch(x, y)
         for layer, kernel, bias, mask in zip(model.layers, kernels, biases, masks, strict=True):
             np.testing.assert_allclose(array(layer.kernel), kernel, rtol=2e-5, atol=2e-6)
@@ -554,11 +554,7 @@ def test_groups_have_schedules_of_their_own():
 
 
 def test_a_kernel_that_is_not_there_is_named():
-    groups = [
-        secateur.PruningGroup(
-            ramp(), targets=[Target("elsewhere/kernel", 0, (3, 3))]
-        )
-    ]
+    groups = [secateur.PruningGroup(ramp(), targets=[Target("elsewhere/kernel", 0, (3, 3))])]
     model = small_model()
     optimizer = secateur.SparseOptimizer("sgd", groups=groups)
     with pytest.raises(ValueError, match=r"'elsewhere/kernel' of shape \(3, 3\).*Received:"):

@@ -5,9 +5,9 @@ import copy
 import keras
 import numpy as np
 import pytest
-from support import BACKEND, array, data, dense_model, only, same, zeros
 
 import secateur
+from support import BACKEND, array, data, dense_model, only, same, zeros
 
 EPOCHS = 4
 

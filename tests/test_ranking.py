@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from support import compiled, largest, random
 
 from secateur import ranking
+from support import compiled, largest, random
 
 SIZES = (1, 2, 7, 64, 300)
 SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, float("inf"), -float("inf"), 1e-38, -3e38]
@@ -126,7 +126,9 @@ BIG = {
     # A sample that takes every ninth sees nothing of what decides.
     "periodic": np.where(np.arange(SIZE) % 9, random(SIZE), 0).astype("float32"),
     "one giant": np.where(np.arange(SIZE) == 7, 1e38, random(SIZE) * 1e-30).astype("float32"),
-    "over all exponents": np.exp2(np.random.default_rng(1).uniform(-140, 120, SIZE)).astype("float32"),
+    "over all exponents": np.exp2(np.random.default_rng(1).uniform(-140, 120, SIZE)).astype(
+        "float32"
+    ),
 }
 
 

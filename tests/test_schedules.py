@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import compiled
 
 import secateur
+from support import compiled
 
 SPARSITY = st.floats(0.0, 0.999)
 STEPS = st.tuples(st.integers(0, 300), st.integers(0, 300)).map(sorted)
@@ -107,7 +107,9 @@ def test_the_last_update_of_a_decay_is_at_its_end_and_exact(first, last, ends, f
 
 
 @given(SPARSITY, STEPS, st.booleans(), st.integers(1, 400))
-def test_a_constant_schedule_is_due_first_at_begin_and_never_after_end(share, ends, open_, frequency):
+def test_a_constant_schedule_is_due_first_at_begin_and_never_after_end(
+    share, ends, open_, frequency
+):
     begin, end = ends
     schedule = secateur.ConstantSparsity(share, begin, -1 if open_ else end, frequency)
     due = due_steps(schedule, 800)

@@ -2,10 +2,10 @@
 
 import keras
 import pytest
-from support import dense_model
 
 import secateur
 from secateur import Reason
+from support import dense_model
 
 L = keras.layers
 
@@ -69,7 +69,9 @@ def test_names_with_special_characters():
     import re
 
     name = "block1+(a)[0]"
-    model = keras.Sequential([keras.Input((6,)), L.Dense(6, name=name), L.Dense(6, name="block11a0")])
+    model = keras.Sequential(
+        [keras.Input((6,)), L.Dense(6, name=name), L.Dense(6, name="block11a0")]
+    )
     assert pruned(model, re.escape(name)) == [0]
 
 
@@ -95,7 +97,9 @@ def test_selected_twice_is_pruned_once():
 @pytest.mark.parametrize("layers", ["nowhere", [], (), set(), {}, ["dense", "nowhere"]], ids=repr)
 def test_what_matches_nothing_is_refused(layers):
     model = three()
-    with pytest.raises(ValueError, match=r"(matches no weight|nothing to prune).*Received: layers="):
+    with pytest.raises(
+        ValueError, match=r"(matches no weight|nothing to prune).*Received: layers="
+    ):
         secateur.prune_once(model, 0.5, layers=layers)
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import array, dense_model, kept, masks, random, whole_numbers
 
 import secateur
+from support import array, dense_model, kept, masks, random, whole_numbers
 
 
 def blocks_of(shape, block):
@@ -270,9 +270,7 @@ def test_groups_of_an_einsum_run_along_its_last_summed_axis(equation, output, sh
 # --- arguments -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "shape", [(), (0, 1), (2, -1), (1.5, 2), "21", None, 4], ids=str
-)
+@pytest.mark.parametrize("shape", [(), (0, 1), (2, -1), (1.5, 2), "21", None, 4], ids=str)
 def test_a_block_of_nonsense_is_refused(shape):
     with pytest.raises(ValueError, match=r"`shape` must be a tuple of positive.*Received: shape="):
         secateur.Block(shape)

@@ -32,12 +32,20 @@ def concrete(x: Any) -> np.ndarray | None:
 
 
 def outside_graphs() -> contextlib.AbstractContextManager[Any]:
-    """In this context, TensorFlow assigns variables at once even while it traces a function."""
-    if keras.backend.backend() != "tensorflow":
-        return contextlib.nullcontext()
-    import tensorflow as tf
+    """In this context, operations on constants and assignments to variables happen at once.
 
-    return tf.init_scope()
+    Even while TensorFlow traces a function, and, operations only, while JAX does.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.init_scope()
+    if backend == "jax":
+        import jax
+
+        return jax.ensure_compile_time_eval()
+    return contextlib.nullcontext()
 
 
 def scope_of(model: Any) -> contextlib.AbstractContextManager[Any]:

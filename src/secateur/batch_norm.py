@@ -1,13 +1,18 @@
 """Computes the statistics of batch-normalization layers anew."""
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
+from keras import ops
 
 
 def recalibrate_batch_norm(model: Any, data: Any, batch_size: int = 32) -> int:
     """Replaces the moving statistics of all batch-normalization layers by averages over `data`.
+
+    The averages are over batches, weighted by their sizes. Everything but these layers runs as in
+    inference: no dropout, no noise.
 
     Args:
         model: A built model.
@@ -15,37 +20,54 @@ def recalibrate_batch_norm(model: Any, data: Any, batch_size: int = 32) -> int:
         batch_size: Samples in a batch, where `data` is an array.
 
     Returns:
-        The number of layers that were recalibrated.
+        The number of layers that were recalibrated; frozen ones are not.
 
     Raises:
-        ValueError: If `data` is empty.
+        ValueError: If `data` is empty or neither. The statistics are unchanged then, as after an
+            error in the model.
     """
     layers = model._flatten_layers()
     norms = [v for v in layers if isinstance(v, keras.layers.BatchNormalization) and v.trainable]
     if not norms:
         return 0
-    # Dropout is off, as in inference; all layers with random noise keep their rate in `rate`.
-    dropouts = [v for v in layers if "Dropout" in type(v).__name__ and hasattr(v, "rate")]
-    momenta = [norm.momentum for norm in norms]
-    rates = [layer.rate for layer in dropouts]
-    count = 0
+    statistics = [v for norm in norms for v in (norm.moving_mean, norm.moving_variance)]
+    before = [ops.convert_to_numpy(v) for v in statistics]
+    seen = 0
     try:
-        for layer in dropouts:
-            layer.rate = 0.0
-        for batch in _batches(data, batch_size):
+        with contextlib.ExitStack() as stack:
             for norm in norms:
-                # Makes the moving average the plain average of the batches so far.
-                norm.momentum = count / (count + 1)
-            model(batch, training=True)
-            count += 1
-    finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
-        for layer, rate in zip(dropouts, rates, strict=True):
-            layer.rate = rate
-    if not count:
-        raise ValueError(f"`data` holds no batch. Received: data={data!r}")
+                stack.enter_context(_in_training(norm))
+            for batch in _batches(data, batch_size):
+                size = keras.tree.flatten(batch)[0].shape[0]
+                for norm in norms:
+                    # Makes the moving average the plain average of the samples so far.
+                    norm.momentum = seen / (seen + size)
+                model(batch, training=False)
+                seen += size
+        if not seen:
+            raise ValueError(f"`data` holds no batch of inputs. Received: data={data!r}")
+    except BaseException:
+        for variable, value in zip(statistics, before, strict=True):
+            variable.assign(value)
+        raise
     return len(norms)
+
+
+@contextlib.contextmanager
+def _in_training(norm: Any) -> Iterator[None]:
+    """In this context, a layer runs as in training, whatever the model around it does."""
+    momentum, call = norm.momentum, norm.call
+
+    def call_in_training(inputs: Any, training: Any = None, **kwargs: Any) -> Any:
+        return call(inputs, training=True, **kwargs)
+
+    # Past Keras, which would track what is set on a layer.
+    object.__setattr__(norm, "call", call_in_training)
+    try:
+        yield
+    finally:
+        object.__delattr__(norm, "call")
+        norm.momentum = momentum
 
 
 def _batches(data: Any, batch_size: int) -> Iterator[Any]:
@@ -56,6 +78,5 @@ def _batches(data: Any, batch_size: int) -> Iterator[Any]:
         yield from data
     else:
         raise ValueError(
-            "`data` must be an array or an iterable of batches of inputs. "
-            f"Received: data={type(data)}"
+            f"`data` must be an array or an iterable of batches of inputs. Received: data={data!r}"
         )

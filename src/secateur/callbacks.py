@@ -10,8 +10,9 @@ import numpy as np
 from keras import ops
 
 from secateur._events import EventWriter, require_tensorboard
-from secateur.optimizer import SparseOptimizer, _due
+from secateur.optimizer import SparseOptimizer
 from secateur.pruning import sparse_optimizer
+from secateur.schedules import due_after
 
 
 class PruningSummaries(keras.callbacks.Callback):
@@ -122,8 +123,9 @@ class PruningProgress(keras.callbacks.Callback):
         super().__init__()
         self._lock = threading.Lock()
         self._engine: SparseOptimizer | None = None
-        self._start = self._known = 0
-        self._now: list[float] = []
+        self._start = 0
+        self._each: list[float] = []  # the sparsity of each kernel, at the last of the steps below
+        self._overall: list[float] = []  # the overall sparsity at each step of this epoch
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Finds the engine; warns if the planned steps cannot complete the schedule."""
@@ -141,35 +143,37 @@ class PruningProgress(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Starts counting from the true step and masks."""
         if self._engine is not None and self.model is not None:
-            self._start = self._known = self._engine.step
+            self._start = self._engine.step
             masks = [mask for _, _, mask in self._engine.pruned()]
-            self._now = [1.0 - float(np.mean(ops.convert_to_numpy(mask))) for mask in masks]
+            self._each = [1.0 - float(np.mean(ops.convert_to_numpy(mask))) for mask in masks]
+            self._overall = [_mean(self._engine, self._each)]
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Puts the scheduled sparsity into the progress bar."""
-        if self._engine is not None and logs is not None:
+        if self._engine is not None and self._overall and logs is not None:
             updates = (batch + 1) // _micro_batches(self._engine)
-            logs["sparsity"] = self._scheduled(self._engine, self._start + updates)
+            logs["sparsity"] = self._scheduled(self._engine, updates)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Puts the true share of zeros into the progress bar and the history."""
         if self._engine is not None and self.model is not None and logs is not None:
             logs["sparsity"] = _scalars(self._engine)["total/weight_sparsity"]
 
-    def _scheduled(self, engine: SparseOptimizer, step: int) -> float:
+    def _scheduled(self, engine: SparseOptimizer, updates: int) -> float:
+        # Keras may call for several batches at once, and in any order.
         with self._lock:
-            for done in range(self._known, step):
-                self._now = _after(engine, done, self._now)
-            self._known = max(self._known, step)
-            sizes = [float(np.prod(target.shape)) for target, _, _ in engine.pruned()]
-            return float(np.dot(self._now, sizes) / sum(sizes)) if sizes else 0.0
+            while len(self._overall) <= updates:
+                done = self._start + len(self._overall) - 1
+                self._each = _after(engine, done, self._each)
+                self._overall.append(_mean(engine, self._each))
+            return self._overall[updates]
 
 
 def _after(engine: SparseOptimizer, done: int, now: list[float]) -> list[float]:
     """Returns each kernel's scheduled sparsity after the update that follows `done` updates."""
-    after = []
+    after: list[float] = []
     for group in engine.groups:
-        due, sparsity = _due(group.schedule, done)
+        due, sparsity = due_after(group.schedule, done)
         fixed = group.structure.fixed_sparsity
         for target in group.targets or ():
             if not due:
@@ -180,6 +184,12 @@ def _after(engine: SparseOptimizer, done: int, now: list[float]) -> list[float]:
                 value = ops.convert_to_numpy(group.sparsity_of(target, sparsity))
                 after.append(float(value))
     return after
+
+
+def _mean(engine: SparseOptimizer, each: list[float]) -> float:
+    """Returns the overall sparsity, given that of each kernel."""
+    sizes = [float(np.prod(target.shape)) for target, _, _ in engine.pruned()]
+    return float(np.dot(each, sizes) / sum(sizes)) if sizes else 0.0
 
 
 def _scalars(engine: SparseOptimizer) -> dict[str, float]:

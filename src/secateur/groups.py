@@ -40,6 +40,25 @@ class Target:
         return cls(**{**config, "shape": tuple(config["shape"])})
 
 
+_PARTS = {
+    "schedule": (PruningSchedule, "secateur.PolynomialDecay(0.0, 0.8, 0, 1000)"),
+    "structure": (Structure, "secateur.Block((4, 1))"),
+    "criterion": (Criterion, "secateur.Magnitude()"),
+    "allocation": (Allocation, "secateur.Global()"),
+}
+
+
+def check_parts(**parts: Any) -> None:
+    """Raises a ValueError that names a part which is neither None nor an object of its kind."""
+    for name, part in parts.items():
+        kind, example = _PARTS[name]
+        if part is not None and not isinstance(part, kind):
+            raise ValueError(
+                f"`{name}` must be a secateur.{kind.__name__}, such as {example}. "
+                f"Received: {name}={part!r}"
+            )
+
+
 class PruningGroup:
     """Kernels that share a schedule, a structure, a criterion and an allocation.
 
@@ -60,6 +79,9 @@ class PruningGroup:
         allocation: Allocation | None = None,
         targets: Sequence[Target] | None = None,
     ) -> None:
+        check_parts(
+            schedule=schedule, structure=structure, criterion=criterion, allocation=allocation
+        )
         self.schedule = schedule
         self.structure = structure or Unstructured()
         self.criterion = criterion or Magnitude()
@@ -181,9 +203,7 @@ def _with_best_first(scores: Any, xp: Any) -> Any:
     return xp.where(index == best, np.float32(np.inf), scores)
 
 
-def _nearest(
-    units: Any, sizes: np.ndarray, sparsity: Any, xp: Any, at_least: int = 1
-) -> Any:
+def _nearest(units: Any, sizes: np.ndarray, sparsity: Any, xp: Any, at_least: int = 1) -> Any:
     """Keeps the best units, as many as bring the share of zeros nearest to `sparsity`.
 
     For units of different sizes, of which there are far fewer than weights: sorting is cheap here.

@@ -9,7 +9,8 @@ from secateur import _backend
 from secateur.allocation import Allocation
 from secateur.batch_norm import recalibrate_batch_norm
 from secateur.criteria import Criterion
-from secateur.pruning import _check_model, _schedule, make_group, make_report
+from secateur.groups import check_parts
+from secateur.pruning import check_model, check_policy, choose_schedule, make_group, make_report
 from secateur.report import PruningReport
 from secateur.selection import Layers, check_finite, own_targets, select
 from secateur.structures import Structure
@@ -60,19 +61,32 @@ def prune_once(
         For the statistics: I. Hubara et al., "Accurate post training quantization with small
         calibration sets", 2021, section 3.3. https://arxiv.org/abs/2006.10518
     """
-    _check_model(model)
-    schedule = _schedule(None, sparsity, structure, own_targets(layers))
-    if policy is not None:
-        policy.ensure_model_supports_pruning(model)
+    check_model(model)
+    check_parts(structure=structure, criterion=criterion, allocation=allocation)
+    schedule = choose_schedule(None, sparsity, structure, own_targets(layers))
+    check_policy(policy, model)
     selected, left = select(model, layers, policy)
     check_finite(selected)
     group = make_group(model, selected, schedule, structure, criterion, allocation)
     kernels = [item.candidate.variable for item in selected]
     weights = [_backend.to_float32(kernel) for kernel in kernels]
     masks = group.compute_masks(weights, np.float32(schedule.target), np)
-    for kernel, mask in zip(kernels, masks, strict=True):
-        value = keras.ops.convert_to_numpy(kernel)
+    before = [keras.ops.convert_to_numpy(kernel) for kernel in kernels]
+    for kernel, mask, value in zip(kernels, masks, before, strict=True):
         kernel.assign(np.where(mask, value, np.zeros((), value.dtype)))
+    notes = []
     if data is not None:
-        recalibrate_batch_norm(model, data, batch_size)
-    return make_report(f"Pruned {model.name!r} at once", selected, left, group)
+        try:
+            notes = [_recalibrate(model, data, batch_size)]
+        except BaseException:
+            for kernel, value in zip(kernels, before, strict=True):
+                kernel.assign(value)
+            raise
+    return make_report(f"Pruned {model.name!r} at once", selected, left, group, notes)
+
+
+def _recalibrate(model: Any, data: Any, batch_size: int) -> str:
+    count = recalibrate_batch_norm(model, data, batch_size)
+    if count:
+        return f"the statistics of {count} batch-normalization layers were computed anew"
+    return "`data` was not used: there is no batch-normalization layer that is not frozen"

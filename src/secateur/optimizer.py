@@ -1,8 +1,6 @@
 """The engine: an optimizer that wraps another one and keeps its weights exactly sparse."""
 
-import dataclasses
 import math
-import functools
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
@@ -12,14 +10,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from secateur import _backend
+from secateur import _backend, checkpoint
 from secateur.allocation import Allocation
 from secateur.criteria import Criterion
 from secateur.groups import PruningGroup, Target
-from secateur.schedules import PruningSchedule
+from secateur.inner import updates_of, weight_copies
+from secateur.matching import path_of, resolve
+from secateur.schedules import PruningSchedule, due_after
 from secateur.structures import Structure
-
-_STEP_KEY = "pruning_step"
 
 #: From this many pruned weights on, compiling the update with XLA pays on TensorFlow's CPU.
 _WORTH_COMPILING = 1 << 20
@@ -110,14 +108,15 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         if self.built or not variables:
             return
         in_place = self._saved_variable_count in (None, len(variables))
-        groups = tuple(_resolve(group, variables, in_place) for group in self._groups)
+        groups = tuple(resolve(group, variables, in_place) for group in self._groups)
         if not self.inner_optimizer.built:
             self.inner_optimizer.build(variables)
         self._groups = groups
         self.pruning_step = self.add_variable(
-            (), "zeros", "int32", aggregation="only_first_replica", name=_STEP_KEY
+            (), "zeros", "int32", aggregation="only_first_replica", name=checkpoint.STEP_KEY
         )
-        masks, indices = [], []
+        masks: list[Any] = []
+        indices: list[tuple[int, ...]] = []
         for group in groups:
             start = len(masks)
             for target in group.targets or ():
@@ -193,18 +192,20 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         self._check_known(grads, trainable_variables)
         self._update_masks()
         # A new tensor: PyTorch's would change with the variable.
-        before = ops.add(_updates(self.inner_optimizer), 0)
+        before = ops.add(updates_of(self.inner_optimizer), 0)
 
         def update(grads: Sequence[Any]) -> None:
             self.inner_optimizer.apply(grads, trainable_variables)
             self.project()
 
         _backend.run_update(update, grads, self._compiles())
-        self._count(ops.subtract(_updates(self.inner_optimizer), before))
+        self._count(ops.subtract(updates_of(self.inner_optimizer), before))
 
     def _compiles(self) -> bool:
         if self.jit_compile is None:
-            return sum(math.prod(target.shape) for target, _, _ in self.pruned()) >= _WORTH_COMPILING
+            return (
+                sum(math.prod(target.shape) for target, _, _ in self.pruned()) >= _WORTH_COMPILING
+            )
         return self.jit_compile
 
     def _check_known(self, grads: Sequence[Any], variables: Sequence[Any] | None) -> None:
@@ -220,9 +221,9 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         ]
         if unknown:
             raise ValueError(
-                f"Unknown variable: {_path(unknown[0])!r} is none of those the optimizer was built "
+                f"Unknown variable: {path_of(unknown[0])!r} is none of those the optimizer was built "
                 "with. Call `compile` and `secateur.prune` again after changing a model. "
-                f"Received: trainable_variables={[_path(v) for v in variables or ()]}"
+                f"Received: trainable_variables={[path_of(v) for v in variables or ()]}"
             )
 
     def advance(self) -> None:
@@ -237,16 +238,16 @@ class SparseOptimizer(keras.optimizers.Optimizer):
     def project(self) -> None:
         """Sets the pruned weights, and the averages that the wrapped optimizer keeps, to zero."""
         pairs = []
-        for target, kernel, mask in self.pruned():
+        for _, kernel, mask in self.pruned():
             pairs.append((kernel, mask))
-            pairs += [(copy, mask) for copy in _weight_copies(self.inner_optimizer, kernel, target)]
+            pairs += [(copy, mask) for copy in weight_copies(self.inner_optimizer, kernel)]
         _backend.project(pairs)
 
     def _update_masks(self) -> None:
         concrete = _backend.concrete(self.pruning_step)
         step = self.pruning_step.value if concrete is None else int(concrete)
         for group, indices in zip(self._groups, self._mask_indices, strict=True):
-            due, sparsity = _due(group.schedule, step)
+            due, sparsity = due_after(group.schedule, step)
             kernels = [self._trainable_variables[t.index] for t in group.targets or ()]
             masks = [self._masks[i] for i in indices]
             _backend.update_masks(due, kernels, masks, sparsity, group.compute_masks)
@@ -328,14 +329,14 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         """Saves the step and the masks, eight weights a byte; the wrapped optimizer saves its own."""
         if not self.built:
             return
-        store[_STEP_KEY] = np.int64(self.step)
-        for i, mask in enumerate(self._masks):
-            store[f"mask_{i}"] = np.packbits(ops.convert_to_numpy(mask).reshape(-1))
+        masks = [ops.convert_to_numpy(mask) for mask in self._masks]
+        for key, value in checkpoint.pack(self.step, masks).items():
+            store[key] = value
 
     def load_own_variables(self, store: Any) -> None:
         """Restores the step and the masks; a damaged state is refused before anything changes."""
         keys = set(store.keys())
-        if _STEP_KEY not in keys:
+        if checkpoint.STEP_KEY not in keys:
             warnings.warn(
                 f"The checkpoint holds no pruning state: optimizer {self.name!r} keeps its masks and "
                 "its step, and applies the masks at the next update.",
@@ -350,7 +351,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             )
             return
         packed = {key: np.asarray(store[key]) for key in keys}
-        step, masks = _unpack(packed, [tuple(mask.shape) for mask in self._masks])
+        step, masks = checkpoint.unpack(packed, [tuple(mask.shape) for mask in self._masks])
         self.pruning_step.assign(step)
         for mask, value in zip(self._masks, masks, strict=True):
             mask.assign(value)
@@ -380,131 +381,3 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         )
         optimizer._saved_variable_count = config.get("variable_count")
         return optimizer
-
-
-def _updates(optimizer: Any) -> Any:
-    """How often an optimizer changed its variables: micro-batches do not count.
-
-    A MultiOptimizer counts its calls; how many of them are micro-batches, its optimizers know.
-    """
-    inner = getattr(optimizer, "optimizers", None)
-    if not inner:
-        return optimizer.iterations
-    return functools.reduce(ops.maximum, [each.iterations for each in inner])
-
-
-def _due(schedule: PruningSchedule, step: Any) -> tuple[Any, Any]:
-    """Whether the update after `step` updates has a mask update, and to what sparsity.
-
-    The first update of all covers step 0 as well, which lies before it.
-    """
-    due, sparsity = schedule(step + 1)
-    if isinstance(step, int):
-        due = bool(due)
-        if step == 0 and not due and bool(schedule(0)[0]):
-            return True, schedule(0)[1]
-        return due, sparsity
-    due_at_0, sparsity_at_0 = schedule(0)
-    if isinstance(due_at_0, bool | np.bool_) and not due_at_0:
-        return due, sparsity
-    first = ops.logical_and(ops.equal(step, 0), due_at_0)
-    return ops.logical_or(due, first), ops.where(due, sparsity, sparsity_at_0)
-
-
-def _resolve(group: PruningGroup, variables: Sequence[Any], in_place: bool) -> PruningGroup:
-    """Returns the group with its targets found, and checked, among the variables.
-
-    Args:
-        group: A group, whose targets may still be open.
-        variables: The model's trainable variables.
-        in_place: Whether the targets' indices can be relied on: not where layers were frozen since.
-    """
-    if group.targets is None:
-        targets = [
-            Target(_path(v), i, tuple(v.shape))
-            for i, v in enumerate(variables)
-            if v.name.endswith("kernel") and "depthwise" not in _path(v) and len(v.shape) > 1
-        ]
-        shares = group.allocation.targets([t.shape for t in targets], group.schedule.target)
-        targets = [
-            dataclasses.replace(target, sparsity=share)
-            for target, share in zip(targets, shares, strict=True)
-        ]
-    else:
-        targets = [_find(target, variables, in_place) for target in group.targets]
-    for target in targets:
-        group.structure.check(target.shape, target.path)
-    return PruningGroup(
-        group.schedule, group.structure, group.criterion, group.allocation, targets
-    )
-
-
-def _find(target: Target, variables: Sequence[Any], in_place: bool) -> Target:
-    """Returns the target with its present index and path.
-
-    The index goes first: names that Keras made up differ from one process to the next.
-    """
-    places = [target.index] if in_place and target.index < len(variables) else []
-    # A Sequential model's variables lose its name when it is loaded from a file.
-    end = "/" + target.path.split("/", 1)[-1]
-    places += [i for i, v in enumerate(variables) if _path(v) == target.path]
-    places += [i for i, v in enumerate(variables) if ("/" + _path(v)).endswith(end)]
-    for i in places:
-        if tuple(variables[i].shape) == target.shape:
-            return dataclasses.replace(target, path=_path(variables[i]), index=i)
-    raise ValueError(
-        f"The kernel {target.path!r} of shape {target.shape}, which is to be pruned, is not among the "
-        "variables the optimizer is built with: a layer was frozen, renamed or removed. Call "
-        "`secateur.prune` again after changing a model; a file of it can be loaded with "
-        "`compile=False`. "
-        f"Received: variables={[(_path(v), tuple(v.shape)) for v in variables]}"
-    )
-
-
-def _path(variable: Any) -> str:
-    return str(getattr(variable, "path", variable.name))
-
-
-def _weight_copies(optimizer: Any, kernel: Any, target: Target) -> list[Any]:
-    """Returns the optimizer's own copies of a kernel, which would bring pruned weights back.
-
-    EMA writes its averages into the model at the end; ScheduleFreeAdamW computes the weights from a
-    sequence it keeps as `momentum`.
-    """
-    copies = []
-    for inner in [optimizer, *getattr(optimizer, "optimizers", [])]:
-        lists = []
-        if getattr(inner, "use_ema", False):
-            lists.append(inner._model_variables_moving_average)
-        if isinstance(inner, keras.optimizers.ScheduleFreeAdamW):
-            lists.append(inner._momentums)
-        if lists:
-            known = inner._trainable_variables_indices.get(inner._var_key(kernel))
-            copies += [] if known is None else [values[known] for values in lists]
-    return [copy for copy in copies if copy is not None]
-
-
-def _unpack(
-    packed: dict[str, np.ndarray], shapes: Sequence[tuple[int, ...]]
-) -> tuple[int, list[np.ndarray]]:
-    def damaged(what: str, received: str) -> ValueError:
-        return ValueError(
-            f"The checkpoint's pruning state does not fit this model, or is damaged: {what}. Nothing "
-            "of it was restored. Load it into the model it was saved from, pruned with the same "
-            f"layers, or use an earlier checkpoint. Received: {received}"
-        )
-
-    step = packed.pop(_STEP_KEY)
-    if step.shape != () or not np.issubdtype(step.dtype, np.integer) or step < 0:
-        raise damaged("the step is no integer >= 0", f"{_STEP_KEY}={step}")
-    if sorted(packed) != sorted(f"mask_{i}" for i in range(len(shapes))):
-        raise damaged(f"expected {len(shapes)} masks", f"keys={sorted(packed)}")
-    masks = []
-    for i, shape in enumerate(shapes):
-        bits, size = packed[f"mask_{i}"], int(np.prod(shape))
-        if bits.dtype != np.uint8 or bits.shape != (-(-size // 8),):
-            raise damaged(
-                f"mask {i} has {size} weights", f"mask_{i}={bits.dtype} of shape {bits.shape}"
-            )
-        masks.append(np.unpackbits(bits, count=size).astype(bool).reshape(shape))
-    return int(step), masks

@@ -93,9 +93,7 @@ def _layers(model: Any) -> list[Any]:
 
 
 def _own_variables(layer: Any) -> list[Any]:
-    inner = {
-        id(v) for sub in layer._flatten_layers(include_self=False) for v in sub.variables
-    }
+    inner = {id(v) for sub in layer._flatten_layers(include_self=False) for v in sub.variables}
     return [v for v in layer.variables if id(v) not in inner]
 
 

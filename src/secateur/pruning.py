@@ -12,7 +12,7 @@ from keras import ops
 from secateur import _backend
 from secateur.allocation import Allocation, Uniform
 from secateur.criteria import Criterion, Magnitude
-from secateur.groups import PruningGroup, Target
+from secateur.groups import PruningGroup, Target, check_parts
 from secateur.optimizer import SparseOptimizer
 from secateur.prunable import Candidate, candidates
 from secateur.report import PruningReport, Reason, WeightReport
@@ -73,7 +73,7 @@ def prune(
     >>> secateur.sparsity(model).sparsity
     0.75
     """
-    _check_model(model)
+    check_model(model)
     optimizer = getattr(model, "optimizer", None)
     if optimizer is None:
         raise ValueError(
@@ -81,9 +81,9 @@ def prune(
             "`model.compile(...)` first, or `secateur.prune_once(model, ...)` to prune without "
             f"training. Received: model={model.name!r} with optimizer=None"
         )
-    schedule = _schedule(schedule, sparsity, structure, own_targets(layers))
-    if policy is not None:
-        policy.ensure_model_supports_pruning(model)
+    check_parts(structure=structure, criterion=criterion, allocation=allocation)
+    schedule = choose_schedule(schedule, sparsity, structure, own_targets(layers))
+    check_policy(policy, model)
     selected, left = select(model, layers, policy)
     check_finite(selected)
     group = make_group(model, selected, schedule, structure, criterion, allocation)
@@ -112,7 +112,7 @@ def sparsity(model: Any) -> PruningReport:
     >>> secateur.sparsity(model).sparsity
     1.0
     """
-    _check_model(model)
+    check_model(model)
     found = candidates(model)
     engine = sparse_optimizer(model)
     goals = {}
@@ -191,8 +191,15 @@ def make_group(
 ) -> PruningGroup:
     """Returns the group for what was selected, with a target for each kernel."""
     structure, allocation = structure or Unstructured(), allocation or Uniform()
+    fixed = structure.fixed_sparsity
+    other = {i.candidate.path: i.target for i in selected if i.target not in (None, fixed)}
+    if fixed is not None and other:
+        raise ValueError(
+            f"The structure fixes the sparsity at {fixed}. List the layers without targets. "
+            f"Received: layers={other}"
+        )
     own = any(item.target is not None for item in selected)
-    if allocation.joint and (own or structure.fixed_sparsity is not None):
+    if allocation.joint and (own or fixed is not None):
         raise ValueError(
             f"{type(allocation).__name__} ranks all kernels together, which fits neither targets for "
             "single layers nor a structure that fixes the sparsity. Leave out the one or the other. "
@@ -214,7 +221,11 @@ def make_group(
 
 
 def make_report(
-    title: str, selected: Sequence[Selected], left: Sequence[Candidate], group: PruningGroup
+    title: str,
+    selected: Sequence[Selected],
+    left: Sequence[Candidate],
+    group: PruningGroup,
+    notes: Sequence[str] = (),
 ) -> PruningReport:
     """Returns the report of the selected weights as they are now."""
     weights, sizes, goals = [], [], []
@@ -225,10 +236,11 @@ def make_report(
         goals.append(group.schedule.target if goal is None else goal)
     weights += [_weight(c, None, c.reason) for c in left]
     overall = sum(g * s for g, s in zip(goals, sizes, strict=True)) / sum(sizes)
-    return PruningReport(title, weights, overall)
+    return PruningReport(title, weights, overall, tuple(notes))
 
 
-def _check_model(model: Any) -> None:
+def check_model(model: Any) -> None:
+    """Raises a ValueError if the model is none of Keras 3, or has no weights yet."""
     if not isinstance(model, keras.Layer):
         raise ValueError(
             "`model` must be a keras.Model (Keras 3). A model of Keras 2 (tf_keras) has to be "
@@ -241,9 +253,23 @@ def _check_model(model: Any) -> None:
         )
 
 
-def _schedule(
+def check_policy(policy: Any, model: Any) -> None:
+    """Raises a ValueError if the policy is none, or refuses the model."""
+    if policy is None:
+        return
+    methods = ("allow_pruning", "ensure_model_supports_pruning")
+    if isinstance(policy, type) or not all(hasattr(policy, method) for method in methods):
+        raise ValueError(
+            "`policy` must be a PruningPolicy, such as secateur.PruneForLatencyOnXNNPack(). "
+            f"Received: policy={policy!r}"
+        )
+    policy.ensure_model_supports_pruning(model)
+
+
+def choose_schedule(
     schedule: Any, sparsity: float | None, structure: Structure | None, own: dict[Any, float]
 ) -> PruningSchedule:
+    """Returns the schedule that the arguments of a verb ask for; a ValueError says what is missing."""
     fixed = structure.fixed_sparsity if structure is not None else None
     if schedule is not None and sparsity is not None:
         raise ValueError(
@@ -262,12 +288,6 @@ def _schedule(
             raise ValueError(
                 f"The structure fixes the sparsity at {fixed}. Leave `sparsity` out. "
                 f"Received: sparsity={sparsity}"
-            )
-        other = {key: target for key, target in own.items() if target != fixed}
-        if other:
-            raise ValueError(
-                f"The structure fixes the sparsity at {fixed}. List the layers without targets. "
-                f"Received: layers={other}"
             )
         sparsity = fixed
     if sparsity is None and own:
@@ -309,5 +329,3 @@ def _describe(group: PruningGroup) -> str:
         f"{type(part).__name__}({', '.join(f'{k}={v}' for k, v in part.get_config().items())})"
         for part in parts
     )
-
-

@@ -72,7 +72,7 @@ def _host(scores: np.ndarray, keep: int) -> np.ndarray:
         magnitude = np.bitwise_and(chunk, _ABOVE_ALL, out=magnitudes[: chunk.size])
         marked = mask[start : start + _CHUNK]
         np.greater(magnitude, high, out=marked)
-        above += np.count_nonzero(marked)
+        above += int(np.count_nonzero(marked))
         index = np.flatnonzero((magnitude >= low) != marked)
         indices.append(index + start)
         values.append(magnitude[index])

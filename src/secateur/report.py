@@ -136,7 +136,7 @@ class PruningReport:
         return json.dumps(self.to_dict(), indent=2)
 
     def _rows(self) -> list[tuple[str, ...]]:
-        rows = [("weight", "layer", "shape", "zeros", "sparsity", "target")]
+        rows: list[tuple[str, ...]] = [("weight", "layer", "shape", "zeros", "sparsity", "target")]
         for w in self.pruned:
             target = "" if w.target is None else f"{w.target:.2%}"
             shape = "x".join(str(n) for n in w.shape)

@@ -12,6 +12,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from secateur import _backend
+
 
 def check_sparsity(value: float, name: str) -> float:
     """Returns `value` as a float if it is in [0, 1), else raises a ValueError that names it."""
@@ -63,7 +65,8 @@ class PruningSchedule(abc.ABC):
     @property
     def target(self) -> float:
         """The sparsity at which the schedule ends."""
-        return float(self(np.iinfo(np.int32).max)[1])
+        with _backend.outside_graphs():
+            return float(self(np.iinfo(np.int32).max)[1])
 
     def _should_prune(self, step: Any, begin: int, end: int, frequency: int) -> Any:
         """True at begin, begin + frequency, ... and at end; never outside; end -1 is never."""
@@ -71,6 +74,24 @@ class PruningSchedule(abc.ABC):
         if end < 0:
             return _and(step >= begin, on_grid)
         return _and(_and(step >= begin, step <= end), _or(on_grid, step == end))
+
+
+def due_after(schedule: PruningSchedule, step: Any) -> tuple[Any, Any]:
+    """Whether the update after `step` updates has a mask update, and to what sparsity.
+
+    The first update of all covers step 0 as well, which lies before it.
+    """
+    due, sparsity = schedule(step + 1)
+    if isinstance(step, int):
+        due = bool(due)
+        if step == 0 and not due and bool(schedule(0)[0]):
+            return True, schedule(0)[1]
+        return due, sparsity
+    due_at_0, sparsity_at_0 = schedule(0)
+    if isinstance(due_at_0, bool | np.bool_) and not due_at_0:
+        return due, sparsity
+    first = ops.logical_and(ops.equal(step, 0), due_at_0)
+    return ops.logical_or(due, first), ops.where(due, sparsity, sparsity_at_0)
 
 
 # Plain Python and numpy for a step outside a compiled function: a tensor operation costs
@@ -89,7 +110,7 @@ def _or(a: Any, b: Any) -> Any:
 
 def _integer(value: Any, name: str) -> int:
     # A whole float passes: step counts are often computed with np.ceil.
-    if not isinstance(value, int | float | np.number) or value % 1 != 0:
+    if not isinstance(value, int | float | np.number) or float(value) % 1 != 0:
         raise ValueError(f"`{name}` must be an integer. Received: {name}={value!r}")
     return int(value)
 

@@ -90,6 +90,7 @@ def _wanted(found: Sequence[Candidate], layers: Layers) -> dict[int, Selected]:
     """Returns what to prune by the id of its variable; the first entry that matches decides."""
     if layers is None:
         return {id(c.variable): Selected(c) for c in found if c.reason is None}
+    entries: list[tuple[Any, float | None]]
     if isinstance(layers, Mapping):
         entries = list(own_targets(layers).items())
     elif isinstance(layers, list | tuple | set):
@@ -134,9 +135,7 @@ def _matches(found: Sequence[Candidate], key: Any) -> list[Candidate]:
         )
     by_request = (Reason.EMBEDDING, Reason.DEPTHWISE)
     asked = {id(c) for c in own}
-    chosen = [
-        c for c in inside if c.reason is None or (c.reason in by_request and id(c) in asked)
-    ]
+    chosen = [c for c in inside if c.reason is None or (c.reason in by_request and id(c) in asked)]
     if not chosen:
         reasons = "; ".join(f"{c.path} ({c.reason})" for c in inside)
         raise ValueError(

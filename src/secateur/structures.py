@@ -23,6 +23,7 @@ class Structure(abc.ABC):
 
     def check(self, shape: Shape, path: str) -> None:
         """Raises a ValueError if a kernel of this shape can't be pruned in this pattern."""
+        return
 
     @abc.abstractmethod
     def pool(self, scores: Any, input_axis: int, xp: Any) -> Any:
@@ -112,9 +113,7 @@ class Block(Structure):
                 f"axes of a kernel, such as (4, 1). Received: shape={shape!r}"
             )
         if pooling not in ("AVG", "MAX"):
-            raise ValueError(
-                f"`pooling` must be 'AVG' or 'MAX'. Received: pooling={pooling!r}"
-            )
+            raise ValueError(f"`pooling` must be 'AVG' or 'MAX'. Received: pooling={pooling!r}")
         self.shape = tuple(int(s) for s in sizes)
         self.pooling = pooling
 

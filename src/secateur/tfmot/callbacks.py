@@ -8,9 +8,9 @@ import keras
 
 from secateur import callbacks
 from secateur._events import EventWriter
-from secateur.optimizer import SparseOptimizer, _updates
+from secateur.inner import updates_of
+from secateur.optimizer import SparseOptimizer
 from secateur.tfmot import attachment
-
 
 # The arguments of Keras' TensorBoard callback, and what leaves each of them off.
 _OF_TENSORBOARD = {
@@ -154,7 +154,8 @@ class PruningSummaries(callbacks.PruningSummaries):
         super().__init__(log_dir, update_freq)
         folders = {"train": "", "validation": "val_"}
         self._epochs = {
-            prefix: EventWriter(os.path.join(self.log_dir, name)) for name, prefix in folders.items()
+            prefix: EventWriter(os.path.join(self.log_dir, name))
+            for name, prefix in folders.items()
         }
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -174,4 +175,4 @@ def _made(optimizer: Any) -> int:
     """The number of updates that an optimizer has made, by whomever it was called."""
     while hasattr(optimizer, "inner_optimizer"):
         optimizer = optimizer.inner_optimizer
-    return int(keras.ops.convert_to_numpy(_updates(optimizer)))
+    return int(keras.ops.convert_to_numpy(updates_of(optimizer)))

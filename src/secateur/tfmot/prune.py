@@ -93,7 +93,9 @@ def prune_low_magnitude(
             stacklevel=2,
         )
     if isinstance(to_prune, list):
-        return [_input_again(x) if isinstance(x, keras.layers.InputLayer) else wrap(x) for x in to_prune]
+        return [
+            _input_again(x) if isinstance(x, keras.layers.InputLayer) else wrap(x) for x in to_prune
+        ]
     if graph:
         if pruning_policy is not None:
             pruning_policy.ensure_model_supports_pruning(to_prune)

@@ -81,9 +81,7 @@ def prunable_weights(layer: Any) -> list[tuple[Any, int]]:
         axes = {id(c.variable): c.input_axis for c in candidates}
         asked = {id(v): v for v in layer.get_prunable_weights()}
         return [(v, axes.get(key, -min(len(v.shape), 2))) for key, v in asked.items()]
-    return [
-        (c.variable, c.input_axis) for c in candidates if c.reason in (None, Reason.EMBEDDING)
-    ]
+    return [(c.variable, c.input_axis) for c in candidates if c.reason in (None, Reason.EMBEDDING)]
 
 
 def _is_keras_layer(layer: Any) -> bool:

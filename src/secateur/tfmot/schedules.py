@@ -139,9 +139,7 @@ class PolynomialDecay(schedules.PolynomialDecay, PruningSchedule):
         self._validate_step(begin_step, end_step, frequency, False)
         self._validate_sparsity(initial_sparsity, "initial_sparsity")
         self._validate_sparsity(final_sparsity, "final_sparsity")
-        super().__init__(
-            initial_sparsity, final_sparsity, begin_step, end_step, power, frequency
-        )
+        super().__init__(initial_sparsity, final_sparsity, begin_step, end_step, power, frequency)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the class's name and the constructor's arguments, nested as in tfmot."""

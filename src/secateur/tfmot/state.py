@@ -63,9 +63,7 @@ class WrapperState:
         if model is None:
             return False
         engine = self.engine
-        return self._attended or (
-            engine is not None and pruning.sparse_optimizer(model) is engine
-        )
+        return self._attended or (engine is not None and pruning.sparse_optimizer(model) is engine)
 
     @property
     def step(self) -> int:

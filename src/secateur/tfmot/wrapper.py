@@ -72,7 +72,7 @@ class PruneLowMagnitude(keras.layers.Wrapper):
         # those of the layer inside.
         object.__setattr__(self, "call", self._call_like(layer))
         super().__init__(layer, **kwargs)
-        self.build.__signature__ = inspect.signature(layer.build)
+        self.build.__signature__ = inspect.signature(layer.build)  # type: ignore[attr-defined]
         self._takes_training = _takes_training(layer)
         self.supports_masking = layer.supports_masking
         self.pruning_schedule = pruning_schedule
@@ -209,10 +209,10 @@ class PruneLowMagnitude(keras.layers.Wrapper):
 
     def load_own_variables(self, store: Any) -> None:
         """Reads what `save_own_variables` saved, for the engine that prunes or will prune."""
-        if _STEP_KEY not in store.keys():
+        keys = set(store.keys())
+        if _STEP_KEY not in keys:
             return
-        count = len(store.keys()) - 1
-        masks = tuple(np.asarray(store[f"mask_{i}"]) for i in range(count))
+        masks = tuple(np.asarray(store[f"mask_{i}"]) for i in range(len(keys) - 1))
         self.pruning_state.saved = Saved(int(np.asarray(store[_STEP_KEY])), masks)
         self.pruning_state.hand_over(self.prunable_weights, self.name)
 
