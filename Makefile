@@ -23,8 +23,9 @@ lint: $(VENV)/.test
 types: $(VENV)/.test
 	$(VENV)/bin/mypy
 
+# One OpenMP thread a process: PyTorch's would get in each other's way.
 test-tensorflow test-jax test-torch: test-%: $(VENV)/.test
-	KERAS_BACKEND=$* $(VENV)/bin/python -m pytest -q -n $(JOBS) --dist loadfile $(ARGS)
+	KERAS_BACKEND=$* OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -n $(JOBS) --dist loadfile $(ARGS)
 
 bench: $(VENV)/.test
 	$(VENV)/bin/python benchmarks/overhead.py $(ARGS)
