@@ -83,6 +83,8 @@ class PruningSummaries(keras.callbacks.Callback):
 
     def _write(self) -> None:
         engine = sparse_optimizer(self.model)
+        if engine is None and not self.model.built:
+            return
         if engine is None:
             warnings.warn(
                 "The model is not being pruned, so PruningSummaries has nothing to write. Call "

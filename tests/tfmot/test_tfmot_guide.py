@@ -252,3 +252,43 @@ def test_loop_without_optimizer_says_what_to_do():
     callback.set_model(model)
     with pytest.raises(ValueError, match=r"Set `model.optimizer`"):
         callback.on_train_begin()
+
+
+# --- summaries -------------------------------------------------------------------------------------
+
+
+def read(folder):
+    """Returns {tag: {step: value}}."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return {tag: {e.step: e.value for e in events.Scalars(tag)} for tag in events.Tags()["scalars"]}
+
+
+def test_summaries_hold_the_sparsity_and_the_metrics(tmp_path):
+    model = K.prune_low_magnitude(dense_model())
+    model.compile("sgd", "mse", metrics=["mae"])
+    history = model.fit(
+        X,
+        Y,
+        batch_size=8,
+        epochs=2,
+        verbose=0,
+        validation_data=(X, Y),
+        callbacks=[K.PruningSummaries(str(tmp_path)), K.UpdatePruningStep()],
+    ).history
+    path = model.layers[0].layer.kernel.path
+    assert read(tmp_path / "metrics")[f"{path}/mask_sparsity"] == {0: 0.0, 4: 0.5, 8: 0.5}
+    for folder, prefix in (("train", ""), ("validation", "val_")):
+        found = read(tmp_path / folder)
+        assert sorted(found) == ["epoch_loss", "epoch_mae"]
+        for name in ("loss", "mae"):
+            values = [found[f"epoch_{name}"][epoch] for epoch in (0, 1)]
+            np.testing.assert_allclose(values, history[prefix + name], rtol=1e-6)
+
+
+def test_summaries_of_a_model_that_is_built_within_the_first_step(tmp_path):
+    model = K.prune_low_magnitude(keras.Sequential([L.Dense(8), L.Dense(4)]))
+    fit(model, callbacks=[K.PruningSummaries(str(tmp_path))])
+    assert read(tmp_path / "metrics")["total/weight_sparsity"][4] == 0.5

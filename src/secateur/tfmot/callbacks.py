@@ -80,6 +80,8 @@ class UpdatePruningStep(keras.callbacks.Callback):
         """In a loop by hand: counts the updates made since, and prunes."""
         if self._by_hand or self._waiting:
             self._catch_up()
+        if batch > 0:
+            self._waiting = []  # what the first step did not build is not used
 
     def on_epoch_end(self, batch: int, logs: Any = None) -> None:
         """Makes sure that the weights are sparse, whoever changed them."""
