@@ -309,6 +309,11 @@ def test_a_training_step_is_compiled_once():
     for _ in train(model, 5):
         counts.append(len(traces))
     assert counts[-1] == counts[0]
+    x, y = data(8, 4, 4)
+    model.fit(x, y, batch_size=4, verbose=0)
+    compiled_for_fit = len(traces)
+    model.fit(x, y, batch_size=4, epochs=2, verbose=0)
+    assert len(traces) == compiled_for_fit
 
 
 # --- steps -----------------------------------------------------------------------------------------
@@ -533,6 +538,15 @@ def test_an_optimizer_made_by_hand_leaves_depthwise_kernels_alone():
     assert [t.path.split("/")[-1] for t, _, _ in optimizer.pruned()] == ["pointwise_kernel"]
 
 
+def test_an_optimizer_made_by_hand_that_finds_no_kernel_says_so():
+    layer = keras.layers.BatchNormalization()
+    layer.build((None, 4))
+    optimizer = secateur.SparseOptimizer("sgd", ramp())
+    with pytest.raises(ValueError, match=r"no kernel to prune.*Received: variables=.*gamma"):
+        optimizer.build(layer.trainable_variables)
+    assert not optimizer.inner_optimizer.built
+
+
 @pytest.mark.parametrize("arguments", [{}, {"schedule": True, "groups": ()}], ids=["none", "both"])
 def test_an_optimizer_needs_a_schedule_or_groups(arguments):
     if arguments:
@@ -573,6 +587,28 @@ def test_an_empty_list_of_gradients_is_no_step():
     optimizer.build(model.trainable_variables)
     optimizer.apply([])
     assert optimizer.step == 0
+
+
+def test_a_loss_scale_optimizer_inside_counts_the_steps_that_were():
+    scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.01), initial_scale=4.0)
+    optimizer = secateur.SparseOptimizer(scaled, ramp())
+    model = small_model()
+    optimizer.build(model.trainable_variables)
+    ones = [np.full(v.shape, 4.0, "float32") for v in model.trainable_variables]
+    for expected in RAMP_ZEROS[:2]:
+        optimizer.apply([keras.ops.convert_to_tensor(g) for g in ones])
+        assert [zeros(layer.kernel) for layer in model.layers] == [expected] * 2
+    optimizer.apply([keras.ops.convert_to_tensor(g * np.inf) for g in ones])
+    assert optimizer.step == 2
+
+
+@only("torch")
+@pytest.mark.filterwarnings("ignore")  # torch.compile's own, and many
+def test_compiled_by_torch():
+    model = small_model()
+    model.compile(keras.optimizers.SGD(0.01), "mse", jit_compile=True)
+    secateur.prune(model, ramp())
+    assert_ramp(model)
 
 
 # --- an optimizer with a past ----------------------------------------------------------------------

@@ -471,6 +471,17 @@ def test_a_half_written_file_is_an_error(tmp_path, share):
         keras.models.load_model(path)
 
 
+@pytest.mark.parametrize("wrong", ["number", "shape"])
+def test_weights_that_do_not_fit_are_refused_and_nothing_changes(wrong):
+    model = pruned_model()
+    before = state(model)
+    values = [array(v) + 1 for v in model.optimizer.variables]
+    values = values[:-1] if wrong == "number" else [*values[:-1], values[-1][:1]]
+    with pytest.raises(ValueError, match=r"weights do not fit.*Received: weights of shapes"):
+        model.optimizer.set_weights(values)
+    same(state(model), before)
+
+
 def test_masks_take_a_bit_a_weight_in_a_file():
     model = pruned_model()
     store = {}

@@ -134,6 +134,28 @@ def test_a_model_around_an_embedding_does_not_ask_for_it_by_itself():
     assert [w.layer for w in found.pruned] == ["Dense"]
 
 
+def test_a_pruned_embedding_trains():
+    """Its gradients are sparse, on TensorFlow."""
+    model = keras.Sequential([keras.Input((3,)), L.Embedding(8, 4), L.Flatten(), L.Dense(2)])
+    model.compile("adam", "mse")
+    secateur.prune(model, sparsity=0.5, layers=["embedding", "dense"])
+    x = np.arange(12).reshape(4, 3) % 8
+    for _ in range(2):
+        model.train_on_batch(x, np.ones((4, 2)))
+        assert [zeros(k) for _, k, _ in model.optimizer.pruned()] == [16, 12]
+
+
+def test_adapters_are_left_alone():
+    layer = L.Dense(6)
+    model = keras.Sequential([keras.Input((6,)), layer, L.Dense(2)])
+    layer.enable_lora(2)
+    found = report(model)
+    assert [w.shape for w in found.pruned] == [(6, 2)]
+    reasons = {w.path.split("/")[-1]: w.reason for w in found.left_alone if w.shape != (2,)}
+    assert reasons["kernel"] == Reason.FROZEN
+    assert reasons["lora_kernel_a"] == reasons["lora_kernel_b"] == Reason.NOT_A_KERNEL
+
+
 def test_the_depthwise_half_of_a_separable_convolution_is_left_alone():
     found = report(L.SeparableConv2D(4, 2), (5, 5, 3))
     reasons = {w.path.split("/")[-1]: w.reason for w in found.left_alone}
@@ -172,6 +194,30 @@ def test_a_frozen_variable_is_left_alone():
     layer.kernel.trainable = False
     with pytest.raises(ValueError, match="nothing to prune.*kernel.*frozen"):
         secateur.prune_once(layer, 0.5)
+
+
+def test_a_layer_thawed_inside_a_frozen_model_is_not_trained_and_not_pruned():
+    model = keras.Sequential([keras.Input((6,)), L.Dense(4), L.Dense(2)])
+    model.trainable = False
+    model.layers[1].trainable = True
+    with pytest.raises(ValueError, match=r"nothing to prune.*kernel \(frozen\)"):
+        secateur.prune_once(model, 0.5)
+
+
+def test_a_layer_thawed_inside_a_frozen_model_inside_is_pruned():
+    inner = keras.Sequential([keras.Input((6,)), L.Dense(6), L.Dense(6)])
+    model = keras.Sequential([keras.Input((6,)), L.Dense(6), inner])
+    inner.trainable = False
+    inner.layers[1].trainable = True
+    model.compile("sgd", "mse")
+    report_ = secateur.prune(model, sparsity=0.5)
+    assert [w.path for w in report_.pruned] == [
+        model.layers[0].kernel.path,
+        inner.layers[1].kernel.path,
+    ]
+    model.train_on_batch(np.ones((2, 6)), np.ones((2, 6)))
+    assert [zeros(k) for _, k, _ in model.optimizer.pruned()] == [18, 18]
+    assert zeros(inner.layers[0].kernel) == 0
 
 
 def test_a_layer_thawed_is_pruned():

@@ -48,6 +48,20 @@ def outside_graphs() -> contextlib.AbstractContextManager[Any]:
     return contextlib.nullcontext()
 
 
+def uncompiled(function: Callable[..., None], *args: Any) -> None:
+    """Calls a function such that `torch.compile` leaves it alone.
+
+    It would make a graph of each of the first steps, since each has another number; and a copy of a
+    counter, x + 0, the very counter (PyTorch 2.13).
+    """
+    if keras.backend.backend() == "torch":
+        import torch
+
+        if torch.compiler.is_compiling():
+            function = torch.compiler.disable(function)
+    function(*args)
+
+
 def scope_of(model: Any) -> contextlib.AbstractContextManager[Any]:
     """In this context, variables are made where the model's are: TensorFlow's `strategy.scope()`."""
     if keras.backend.backend() != "tensorflow" or not hasattr(model, "distribute_strategy"):

@@ -21,6 +21,11 @@ def resolve(group: PruningGroup, variables: Sequence[Any], in_place: bool) -> Pr
             for i, v in enumerate(variables)
             if v.name.endswith("kernel") and "depthwise" not in path_of(v) and len(v.shape) > 1
         ]
+        if not targets:
+            raise ValueError(
+                "There is no kernel to prune among the variables the optimizer is built with. "
+                f"Received: variables={[(path_of(v), tuple(v.shape)) for v in variables]}"
+            )
         shares = group.allocation.targets([t.shape for t in targets], group.schedule.target)
         targets = [
             dataclasses.replace(target, sparsity=share)

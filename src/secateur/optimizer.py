@@ -190,6 +190,9 @@ class SparseOptimizer(keras.optimizers.Optimizer):
                 )
             self.build(trainable_variables)
         self._check_known(grads, trainable_variables)
+        _backend.uncompiled(self._apply, grads, trainable_variables)
+
+    def _apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None) -> None:
         self._update_masks()
         # A new tensor: PyTorch's would change with the variable.
         before = ops.add(updates_of(self.inner_optimizer), 0)
@@ -321,6 +324,12 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         if not self.built:
             self._saved_weights = [np.array(weight) for weight in weights]
             return
+        shapes = [tuple(variable.shape) for variable in self.variables]
+        if [tuple(weight.shape) for weight in weights] != shapes:
+            raise ValueError(
+                f"The weights do not fit the optimizer: there should be {len(shapes)}, of shapes "
+                f"{shapes}. Received: weights of shapes {[tuple(w.shape) for w in weights]}"
+            )
         with _backend.outside_graphs():
             for variable, weight in zip(self.variables, weights, strict=True):
                 variable.assign(weight)

@@ -59,6 +59,7 @@ def candidates(model: Any) -> list[Candidate]:
     Args:
         model: A built model or layer of any kind: functional, sequential, subclassed, nested.
     """
+    trainable = {id(v) for v in model.trainable_variables}
     seen: set[int] = set()
     found = []
     answers: dict[int, set[int]] = {}
@@ -71,7 +72,9 @@ def candidates(model: Any) -> list[Candidate]:
             if id(variable) in seen or not _is_weight(variable):
                 continue
             seen.add(id(variable))
-            reason = _reason(layer, variable, answers.get(id(layer)))
+            reason: str | None = Reason.FROZEN
+            if id(variable) in trainable:
+                reason = _reason(layer, variable, answers.get(id(layer)))
             found.append(Candidate(layer, variable, reason, _input_axis(layer, variable)))
     return found
 
@@ -106,8 +109,6 @@ def _is_weight(variable: Any) -> bool:
 def _reason(layer: Any, variable: Any, asked: set[int] | None) -> str | None:
     layers = keras.layers
     name = variable.name
-    if not layer.trainable or not variable.trainable:
-        return Reason.FROZEN
     if asked is not None:
         return None if id(variable) in asked else Reason.NOT_A_KERNEL
     norms = (

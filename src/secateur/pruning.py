@@ -214,7 +214,7 @@ def make_group(
         c = item.candidate
         structure.check(shape, c.path)
         target = share if item.target is None else item.target
-        targets.append(Target(c.path, index.get(id(c.variable), 0), shape, target, c.input_axis))
+        targets.append(Target(c.path, index[id(c.variable)], shape, target, c.input_axis))
     group = PruningGroup(schedule, structure, criterion or Magnitude(), allocation, targets)
     _warn_if_nearly_nothing_stays(group)
     return group
