@@ -8,6 +8,7 @@ from secateur.litert.convert import (
 )
 from secateur.litert.evaluate import accuracy, predict
 from secateur.litert.exporter import export
+from secateur.litert.flatbuffer import read_model, write_model
 from secateur.litert.report import ExportReport
 from secateur.litert.sizes import Size, measure
 from secateur.litert.tensors import TensorInfo, kernel_sparsity, read_tensors
@@ -24,6 +25,8 @@ __all__ = [
     "kernel_sparsity",
     "measure",
     "predict",
+    "read_model",
     "read_tensors",
     "require_tensorflow",
+    "write_model",
 ]

@@ -47,7 +47,12 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
     """Read a file, with an error that names it where there is none."""
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(
-            f"There is no such file. Check the path and its suffix. Received: path={str(path)!r}"
-        )
+        raise missing(path)
     return path.read_bytes()
+
+
+def missing(path: Path) -> FileNotFoundError:
+    """The error for a file that is not there."""
+    return FileNotFoundError(
+        f"There is no such file. Check the path and its suffix. Received: path={str(path)!r}"
+    )

@@ -1,4 +1,4 @@
-"""The weights inside a `.tflite` file, read from the flatbuffer without TensorFlow."""
+"""The weights inside a `.tflite` file and their zeros, found without TensorFlow."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from secateur.litert.sizes import read_bytes
+from secateur.litert.flatbuffer import read_model
+from secateur.litert.graph import DTYPES, INT4, raw, shape, text, values
 
-# The tensor types that hold weights, by their number in the schema; int4 is unpacked by hand.
-_DTYPES = {0: "float32", 1: "float16", 3: "uint8", 7: "int16", 9: "int8", 10: "float64"}
-_INT4 = 17
+# The types that hold weights. Other numbers are indices and shapes.
+_WEIGHTS = ("float32", "float16", "uint8", "int16", "int8", "float64")
 
 
 @dataclass(frozen=True)
@@ -88,55 +88,33 @@ def read_tensors(file: str | os.PathLike[str] | bytes) -> list[TensorInfo]:
         >>> read_tensors("model.tflite")  # doctest: +SKIP
         [TensorInfo(name='dense/MatMul', shape=(10, 4), dtype='float32', size=40, zeros=32)]
     """
-    data = file if isinstance(file, bytes) else read_bytes(file)
-    shown = f"{len(data)} bytes" if isinstance(file, bytes) else repr(os.fspath(file))
-    if data[4:8] != b"TFL3":
-        raise ValueError(
-            "This is no .tflite file: a flatbuffer with the identifier TFL3 was expected. "
-            f"Received: file={shown}"
-        )
-    from ai_edge_litert import schema_py_generated as schema
-
-    try:
-        model = schema.Model.GetRootAs(data, 0)
-        return [
-            info
-            for graph in map(model.Subgraphs, range(model.SubgraphsLength()))
-            for tensor in map(graph.Tensors, range(graph.TensorsLength()))
-            if (info := _weight(model, tensor)) is not None
-        ]
-    except Exception as error:  # a damaged flatbuffer fails in many ways
-        raise ValueError(
-            f"The .tflite file is damaged or half-written ({type(error).__name__}: {error}). "
-            f"Convert the model again. Received: file={shown}"
-        ) from error
+    model = read_model(file)
+    return [
+        info
+        for graph in model.subgraphs
+        for tensor in graph.tensors or ()
+        if (info := _weight(model, tensor)) is not None
+    ]
 
 
 def _weight(model: Any, tensor: Any) -> TensorInfo | None:
     """Count the zeros of one tensor, or return None where it holds no weights."""
-    buffer = model.Buffers(tensor.Buffer())
-    if tensor.Type() not in (*_DTYPES, _INT4) or not tensor.ShapeLength():
+    dtype = "int4" if tensor.type == INT4 else DTYPES.get(tensor.type)
+    data, dimensions = raw(model, tensor), shape(tensor)
+    if dtype not in (*_WEIGHTS, "int4") or data is None or not dimensions:
         return None
-    if not buffer.DataLength():  # filled when the model runs
-        return None
-    shape = tuple(int(length) for length in tensor.ShapeAsNumpy())
-    dtype = _DTYPES.get(tensor.Type(), "int4")
-    raw = buffer.DataAsNumpy()
-    values = _unpack_int4(raw) if dtype == "int4" else np.frombuffer(raw.tobytes(), dtype)
-    size = int(np.prod(shape, dtype=np.int64))
-    name = tensor.Name().decode()
-    if values.size < size and tensor.Sparsity() is None:
-        raise ValueError(f"tensor {name!r} lacks {size - values.size} of its {size} values")
+    stored = _unpack_int4(data) if dtype == "int4" else values(model, tensor)
+    size = int(np.prod(dimensions, dtype=np.int64))
     # A tensor in a sparse encoding stores fewer values; those left out are zero.
-    nonzero = int(np.count_nonzero(values[:size] != _zero_point(tensor)))
-    return TensorInfo(name, shape, dtype, size, size - nonzero)
+    nonzero = int(np.count_nonzero(stored[:size] != _zero_point(tensor)))
+    return TensorInfo(text(tensor.name), dimensions, dtype, size, size - nonzero)
 
 
 def _zero_point(tensor: Any) -> int:
-    quantization = tensor.Quantization()
-    if quantization is None or not quantization.ZeroPointLength():
+    quantization = tensor.quantization
+    if quantization is None or quantization.zeroPoint is None or not len(quantization.zeroPoint):
         return 0
-    return int(quantization.ZeroPoint(0))
+    return int(quantization.zeroPoint[0])
 
 
 def _unpack_int4(raw: np.ndarray) -> np.ndarray:

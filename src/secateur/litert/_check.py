@@ -1,0 +1,128 @@
+"""Check that the parts of a `.tflite` file fit each other, so that nothing reads past an end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from secateur.litert.graph import DTYPES, bits, indices, raw, text
+from secateur.litert.sparse_encoding import check_sparsity
+
+_VERSION = 3
+# No runtime could hold a larger tensor, and a damaged shape must not make one try.
+_MOST_VALUES = 2**40
+
+
+def check_model(model: Any) -> None:
+    """Check the object form of a file.
+
+    Args:
+        model: A `ModelT`.
+
+    Raises:
+        ValueError: If something refers to what is not there, a shape is impossible, a constant is
+            shorter than its shape asks, or an operator reads what is written later.
+    """
+    if model.version != _VERSION:
+        raise ValueError(f"it has version {model.version} of the format, not {_VERSION}")
+    for name, parts in (
+        ("subgraphs", model.subgraphs),
+        ("buffers", model.buffers),
+        ("operator codes", model.operatorCodes),
+    ):
+        if parts is None:
+            raise ValueError(f"it has no {name}")
+    if not model.subgraphs:
+        raise ValueError("it has no subgraph")
+    for graph in model.subgraphs:
+        _check_graph(model, graph)
+    _inside(indices(model.metadataBuffer), len(model.buffers), "buffer of metadata")
+    _inside([entry.buffer for entry in model.metadata or ()], len(model.buffers), "buffer")
+    for signature in model.signatureDefs or ():
+        _inside([signature.subgraphIndex], len(model.subgraphs), "subgraph of a signature")
+        tensors = len(model.subgraphs[signature.subgraphIndex].tensors or ())
+        for entry in (*(signature.inputs or ()), *(signature.outputs or ())):
+            _inside([entry.tensorIndex], tensors, "tensor of a signature")
+
+
+def _check_graph(model: Any, graph: Any) -> None:
+    tensors = graph.tensors or ()
+    for tensor in tensors:
+        _inside([tensor.buffer], len(model.buffers), "buffer of a tensor")
+        try:
+            _check_tensor(model, tensor)
+        except ValueError as error:
+            raise ValueError(f"tensor {text(tensor.name)!r}: {error}") from error
+    _inside(indices(graph.inputs), len(tensors), "input")
+    _inside(indices(graph.outputs), len(tensors), "output")
+    written = {tensor for tensor in indices(graph.inputs) if tensor >= 0}
+    later = _written_by(graph, len(tensors))
+    for operator in graph.operators or ():
+        _inside([operator.opcodeIndex], len(model.operatorCodes), "operator code")
+        for kind in (operator.inputs, operator.intermediates):
+            _inside(indices(kind), len(tensors), "tensor of an operator", least=-1)
+        early = (set(indices(operator.inputs)) & later) - written
+        if early:
+            raise ValueError(f"an operator reads tensor {min(early)} before it is written")
+        written.update(indices(operator.outputs))
+        for kind, options in (
+            (operator.builtinOptionsType, operator.builtinOptions),
+            (operator.builtinOptions2Type, operator.builtinOptions2),
+        ):
+            if options is not None and not kind:
+                raise ValueError("an operator has options of no kind")
+
+
+def _written_by(graph: Any, tensors: int) -> set[int]:
+    """The tensors that operators write, each one once."""
+    found: set[int] = set()
+    for operator in graph.operators or ():
+        for tensor in indices(operator.outputs):
+            _inside([tensor], tensors, "tensor of an operator", least=-1)
+            if tensor in found:
+                raise ValueError(f"two operators write tensor {tensor}")
+            if tensor >= 0:
+                found.add(tensor)
+    return found
+
+
+def _check_tensor(model: Any, tensor: Any) -> None:
+    shape, signature = indices(tensor.shape), indices(tensor.shapeSignature)
+    if any(length < 0 for length in shape) or any(length < -1 for length in signature):
+        raise ValueError(f"its shape is {shape or signature}")
+    if signature and len(signature) != len(shape):
+        raise ValueError(f"it has {len(shape)} axes in one place and {len(signature)} in another")
+    size = math.prod(shape)
+    if size > _MOST_VALUES:
+        raise ValueError(f"it has {size} values")
+    _check_quantization(tensor.quantization, shape)
+    data, width = raw(model, tensor), bits(tensor.type)
+    if data is None or width is None:
+        return
+    if tensor.sparsity is not None:
+        if tensor.type not in DTYPES:
+            raise ValueError(f"a sparse encoding of type {tensor.type} is not known")
+        check_sparsity(tensor.sparsity, shape, len(data) * 8 // width)
+    elif len(data) * 8 < size * width:
+        raise ValueError(f"it lacks {size - len(data) * 8 // width} of its {size} values")
+
+
+def _check_quantization(quantization: Any, shape: Sequence[int]) -> None:
+    if quantization is None or quantization.scale is None:
+        return
+    scales = len(quantization.scale)
+    if scales > 1:
+        _inside([quantization.quantizedDimension], len(shape), "quantized axis")
+        length = shape[quantization.quantizedDimension]
+        if scales != length:
+            raise ValueError(f"it has {scales} scales for {length} channels")
+    zeros = quantization.zeroPoint
+    if zeros is not None and len(zeros) not in (0, 1, scales):
+        raise ValueError(f"it has {len(zeros)} zero points and {scales} scales")
+
+
+def _inside(numbers: Iterable[int], length: int, what: str, least: int = 0) -> None:
+    for number in numbers:
+        if not least <= number < length:
+            raise ValueError(f"{what} {number} does not exist; there are {length}")

@@ -1,0 +1,174 @@
+"""Read and write `.tflite` files as objects: LiteRT's own schema, checked on the way in.
+
+`read_model` gives the object form of the flatbuffer (`ai_edge_litert.schema_py_generated.ModelT`),
+whose lists can be edited; `write_model` turns it back into bytes. What is not edited is kept:
+names, signatures, metadata.
+"""
+
+from __future__ import annotations
+
+import os
+from copy import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from secateur.litert._check import check_model
+from secateur.litert._verify import verify
+from secateur.litert.sizes import missing
+
+_IDENTIFIER = b"TFL3"
+# The offsets in a flatbuffer are signed numbers of 32 bits.
+_MOST_BYTES = 2**31 - 1
+# What each string, vector or table may need beside its content, to size the first buffer.
+_ALIGNMENT = 16
+
+
+def read_model(file: str | os.PathLike[str] | bytes) -> Any:
+    """Read a `.tflite` file into objects and check that it makes sense.
+
+    Buffers that the file keeps behind the flatbuffer are moved into it. Every offset, index, shape
+    and length is checked, so that code working on the result need not be careful: tensors, buffers
+    and operators exist where they are referred to, operators stand in the order they run in, and
+    constants are as long as their shapes ask.
+
+    Args:
+        file: The path of a `.tflite` file, or its bytes.
+
+    Returns:
+        A `ModelT`. Its vectors of numbers are read-only arrays that share the file's memory:
+        replace them instead of writing into them.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no `.tflite` file, a damaged one, or one larger than 2 GiB.
+
+    Example:
+        >>> model = read_model("model.tflite")  # doctest: +SKIP
+        >>> model.subgraphs[0].tensors[0].name  # doctest: +SKIP
+        b'serving_default_image:0'
+
+    Reference:
+        `tflite/converter/schema/schema.fbs` in google-ai-edge/LiteRT.
+    """
+    shown = f"{len(file)} bytes" if isinstance(file, bytes) else repr(os.fspath(file))
+    data = _load(file, shown)
+    if data[4:8] != _IDENTIFIER:
+        raise ValueError(
+            "This is no .tflite file: a flatbuffer with the identifier TFL3 was expected. "
+            f"Received: file={shown}"
+        )
+    from ai_edge_litert import schema_py_generated as schema
+
+    try:
+        verify(data)
+        model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
+        _inline(model, data)
+        check_model(model)
+    except Exception as error:  # a damaged flatbuffer fails in many ways
+        said = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
+        raise ValueError(
+            f"The .tflite file is damaged or half-written ({said}). Convert or copy it again. "
+            f"Received: file={shown}"
+        ) from error
+    return model
+
+
+def write_model(model: Any) -> bytes:
+    """Write a model as the bytes of a `.tflite` file.
+
+    The same model gives the same bytes. Buffers start at multiples of 16 bytes, as kernels expect
+    that read them in place.
+
+    Args:
+        model: A `ModelT`, as `read_model` returns it.
+
+    Returns:
+        The flatbuffer.
+
+    Raises:
+        ValueError: If it would be larger than 2 GiB.
+
+    Example:
+        >>> write_model(read_model("model.tflite"))[4:8]  # doctest: +SKIP
+        b'TFL3'
+    """
+    import flatbuffers
+
+    content = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
+    if content > _MOST_BYTES:
+        raise _too_large(f"model with {content} bytes of weights")
+    model = copy(model)
+    model.buffers = [_Buffer(buffer.data) for buffer in model.buffers]
+    builder = flatbuffers.Builder(min(content + content // 8 + 65536, _MOST_BYTES))
+    try:
+        builder.Finish(model.Pack(builder), file_identifier=_IDENTIFIER)
+    except flatbuffers.builder.BuilderSizeError as error:
+        raise _too_large(f"model with {content} bytes of weights") from error
+    return bytes(builder.Output())
+
+
+class _Buffer:
+    """A buffer that packs itself aligned, which the generated class forgets to do."""
+
+    def __init__(self, data: Any) -> None:
+        self.data = None if data is None else np.asarray(data, np.uint8)
+
+    def Pack(self, builder: Any) -> int:
+        from ai_edge_litert import schema_py_generated as schema
+
+        vector = None
+        if self.data is not None:
+            size = len(self.data)
+            builder.StartVector(1, size, _ALIGNMENT)
+            builder.head -= size
+            builder.Bytes[builder.head : builder.head + size] = self.data.tobytes()
+            vector = builder.EndVector()
+        schema.BufferStart(builder)
+        if vector is not None:
+            schema.BufferAddData(builder, vector)
+        return int(schema.BufferEnd(builder))
+
+
+def _load(file: str | os.PathLike[str] | bytes, shown: str) -> bytes:
+    if isinstance(file, bytes):
+        data = file
+    else:
+        path = Path(file)
+        if not path.is_file():
+            raise missing(path)
+        if path.stat().st_size > _MOST_BYTES:
+            raise _too_large(f"file={shown}, {path.stat().st_size} bytes")
+        data = path.read_bytes()
+    if len(data) > _MOST_BYTES:
+        raise _too_large(f"file={shown}")
+    return data
+
+
+def _too_large(received: str) -> ValueError:
+    return ValueError(
+        "A .tflite file is a flatbuffer, which holds at most 2 GiB. Split the model, or store its "
+        f"weights in fewer bytes. Received: {received}"
+    )
+
+
+def _inline(model: Any, data: bytes) -> None:
+    """Move what large files keep behind the flatbuffer into it."""
+    for buffer in model.buffers or ():
+        if buffer.offset > 1:  # 1 stands in for "not written yet"
+            buffer.data = _behind(data, buffer.offset, buffer.size)
+        buffer.offset = buffer.size = 0
+    for graph in model.subgraphs or ():
+        for operator in graph.operators or ():
+            if operator.largeCustomOptionsOffset > 1:
+                operator.customOptions = _behind(
+                    data, operator.largeCustomOptionsOffset, operator.largeCustomOptionsSize
+                )
+            operator.largeCustomOptionsOffset = operator.largeCustomOptionsSize = 0
+
+
+def _behind(data: bytes, offset: int, size: int) -> np.ndarray:
+    if offset + size > len(data):
+        raise ValueError(f"a buffer ends at byte {offset + size} of {len(data)}")
+    return np.frombuffer(data, np.uint8, size, offset) if size else np.zeros(0, np.uint8)
