@@ -156,6 +156,30 @@ def test_several_arrays_are_ranked_each_by_itself():
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(mask), largest(array, k))
 
 
+def test_large_and_small_arrays_together():
+    """Large ones are counted where they are; more of them than that is done for, and some with ends
+    that fill no row, where the equal scores are that decide.
+    """
+    rng = np.random.default_rng(4)
+    row = 8192
+    ends = np.arange(16 * row + 5) < 16 * row
+    arrays = [
+        rng.standard_normal(20).astype("float32"),
+        np.where(ends, rng.random(ends.size) + 1, 0.5).astype("float32"),
+        rng.standard_normal((300, 500)).astype("float32"),
+        rng.integers(0, 5, 18 * row).astype("float32"),
+        np.where(ends, 0.1, 0.5).astype("float32"),
+        *rng.standard_normal((15, 16 * row + 1)).astype("float32"),
+        np.ones(3, "float32"),
+    ]
+    keep = [7, 16 * row + 2, 100_000, 40_000, 3, *range(1, 15 * 9000, 9000), 2]
+    tensors = [keras.ops.convert_to_tensor(a) for a in arrays]
+    counts = [keras.ops.convert_to_tensor(k, "int32") for k in keep]
+    masks = compiled(lambda a, k: ranking.largest(a, k, keras.ops))(tensors, counts)
+    for array, k, mask in zip(arrays, keep, masks, strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(mask), largest(array, k))
+
+
 def test_all_of_many_scores(both):
     assert both(BIG["normal"], SIZE).all()
 

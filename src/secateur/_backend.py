@@ -88,6 +88,22 @@ def magnitude_bits(x: Any) -> Any:
     return ops.bitwise_and(bits, 0x7FFFFFFF)
 
 
+def not_hoisted(x: Any, turn: Any) -> Any:
+    """Returns x, in a loop's body such that XLA does not compute things from it before the loop.
+
+    It would keep them in memory as large as x; in the loop they cost nothing.
+
+    Args:
+        x: A tensor from outside of the loop.
+        turn: A value of the loop's state.
+    """
+    if keras.backend.backend() != "jax":
+        return x
+    import jax
+
+    return jax.lax.optimization_barrier((x, turn))[0]
+
+
 def count_rows(x: Any) -> Any:
     """Returns how many elements of each x[i] are true, as int32; x is bool, (rows, up to 64, n)."""
     if keras.backend.backend() != "jax":
