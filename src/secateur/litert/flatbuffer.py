@@ -8,7 +8,6 @@ names, signatures, metadata.
 from __future__ import annotations
 
 import os
-from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,6 @@ from secateur.litert.sizes import missing
 _IDENTIFIER = b"TFL3"
 # The offsets in a flatbuffer are signed numbers of 32 bits.
 _MOST_BYTES = 2**31 - 1
-# What each string, vector or table may need beside its content, to size the first buffer.
-_ALIGNMENT = 16
 
 
 def read_model(file: str | os.PathLike[str] | bytes) -> Any:
@@ -79,7 +76,7 @@ def write_model(model: Any) -> bytes:
     """Write a model as the bytes of a `.tflite` file.
 
     The same model gives the same bytes. Buffers start at multiples of 16 bytes, as kernels expect
-    that read them in place.
+    that read them in place; equal names, shapes and quantization parameters are stored once.
 
     Args:
         model: A `ModelT`, as `read_model` returns it.
@@ -94,41 +91,18 @@ def write_model(model: Any) -> bytes:
         >>> write_model(read_model("model.tflite"))[4:8]  # doctest: +SKIP
         b'TFL3'
     """
-    import flatbuffers
+    from flatbuffers.builder import BuilderSizeError
+
+    from secateur.litert._pack import pack
 
     content = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
+    error = _too_large(f"model with {content} bytes of weights")
     if content > _MOST_BYTES:
-        raise _too_large(f"model with {content} bytes of weights")
-    model = copy(model)
-    model.buffers = [_Buffer(buffer.data) for buffer in model.buffers]
-    builder = flatbuffers.Builder(min(content + content // 8 + 65536, _MOST_BYTES))
+        raise error
     try:
-        builder.Finish(model.Pack(builder), file_identifier=_IDENTIFIER)
-    except flatbuffers.builder.BuilderSizeError as error:
-        raise _too_large(f"model with {content} bytes of weights") from error
-    return bytes(builder.Output())
-
-
-class _Buffer:
-    """A buffer that packs itself aligned, which the generated class forgets to do."""
-
-    def __init__(self, data: Any) -> None:
-        self.data = None if data is None else np.asarray(data, np.uint8)
-
-    def Pack(self, builder: Any) -> int:
-        from ai_edge_litert import schema_py_generated as schema
-
-        vector = None
-        if self.data is not None:
-            size = len(self.data)
-            builder.StartVector(1, size, _ALIGNMENT)
-            builder.head -= size
-            builder.Bytes[builder.head : builder.head + size] = self.data.tobytes()
-            vector = builder.EndVector()
-        schema.BufferStart(builder)
-        if vector is not None:
-            schema.BufferAddData(builder, vector)
-        return int(schema.BufferEnd(builder))
+        return pack(model, _IDENTIFIER, min(content + content // 8 + 65536, _MOST_BYTES))
+    except BuilderSizeError as cause:
+        raise error from cause
 
 
 def _load(file: str | os.PathLike[str] | bytes, shown: str) -> bytes:

@@ -1,0 +1,120 @@
+"""Write the object form of a `.tflite` file, each equal string, vector and table once."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+# What kernels expect that read weights where they lie in the file.
+_ALIGNMENT = 16
+
+
+def pack(model: Any, identifier: bytes, size: int) -> bytes:
+    """Write a model.
+
+    Shapes and channel-wise zero points recur from tensor to tensor, and a flatbuffer may point to
+    the same place more than once.
+
+    Args:
+        model: A `ModelT`.
+        identifier: The four letters that name the format.
+        size: About how long it will be; a wrong guess costs only time.
+
+    Returns:
+        The flatbuffer.
+    """
+    builder = _Builder(size)
+    tables: dict[Any, Any] = {}
+    model = copy(model)
+    model.buffers = [_Buffer(buffer.data) for buffer in model.buffers]
+    model.subgraphs = [copy(graph) for graph in model.subgraphs]
+    for graph in model.subgraphs:
+        graph.inputs, graph.outputs = _array(graph.inputs), _array(graph.outputs)
+        graph.tensors = [_tensor(tensor, tables) for tensor in graph.tensors or ()]
+        graph.operators = [_operator(operator) for operator in graph.operators or ()]
+    builder.Finish(model.Pack(builder), file_identifier=identifier)
+    return bytes(builder.Output())
+
+
+class _Builder(flatbuffers.Builder):
+    """A builder that writes equal strings and vectors of numbers once."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self._known: dict[Any, int] = {}
+
+    def CreateString(self, s: Any, encoding: str = "utf-8", errors: str = "strict") -> int:
+        content = s.encode(encoding, errors) if isinstance(s, str) else bytes(s)
+        if content not in self._known:
+            self._known[content] = super().CreateString(content)
+        return self._known[content]
+
+    def CreateNumpyVector(self, x: np.ndarray) -> int:
+        key = (x.dtype.str, x.tobytes())
+        if key not in self._known:
+            self._known[key] = super().CreateNumpyVector(x)
+        return self._known[key]
+
+
+class _Buffer:
+    """A buffer that packs itself aligned, which the generated class forgets to do."""
+
+    def __init__(self, data: Any) -> None:
+        self.data = None if data is None else np.asarray(data, np.uint8)
+
+    def Pack(self, builder: Any) -> int:
+        vector = None
+        if self.data is not None:
+            size = len(self.data)
+            builder.StartVector(1, size, _ALIGNMENT)
+            builder.head -= size
+            builder.Bytes[builder.head : builder.head + size] = self.data.tobytes()
+            vector = builder.EndVector()
+        schema.BufferStart(builder)
+        if vector is not None:
+            schema.BufferAddData(builder, vector)
+        return int(schema.BufferEnd(builder))
+
+
+class _Once:
+    """A table that is written when it is met first."""
+
+    def __init__(self, table: Any) -> None:
+        self._table = table
+        self._place: int | None = None
+
+    def Pack(self, builder: Any) -> int:
+        if self._place is None:
+            self._place = int(self._table.Pack(builder))
+        return self._place
+
+
+def _tensor(tensor: Any, tables: dict[Any, Any]) -> Any:
+    tensor = copy(tensor)
+    tensor.shape = _array(tensor.shape)
+    tensor.shapeSignature = _array(tensor.shapeSignature)
+    found = tensor.quantization
+    if found is not None and found.details is None:
+        parts = (found.min, found.max, found.scale, found.zeroPoint)
+        key = tuple(None if part is None else np.asarray(part).tobytes() for part in parts)
+        table = copy(found)
+        for name, dtype in (("min", "f4"), ("max", "f4"), ("scale", "f4"), ("zeroPoint", "i8")):
+            setattr(table, name, _array(getattr(found, name), dtype))
+        tensor.quantization = tables.setdefault((*key, found.quantizedDimension), _Once(table))
+    return tensor
+
+
+def _operator(operator: Any) -> Any:
+    operator = copy(operator)
+    for name in ("inputs", "outputs", "intermediates"):
+        setattr(operator, name, _array(getattr(operator, name)))
+    return operator
+
+
+def _array(numbers: Any, dtype: str = "i4") -> np.ndarray | None:
+    """The numbers as the array that the generated code packs fastest."""
+    return None if numbers is None else np.asarray(numbers, np.dtype(dtype))
