@@ -41,7 +41,7 @@ _HOME = {
     "prune_once": "one_shot",
     "sparsity": "pruning",
 }
-_SUBMODULES = ("datasets", "litert", "tfmot")
+_SUBMODULES = ("datasets", "litert", "tfmot", "xnnpack")
 
 __all__ = [*sorted(_HOME), *_SUBMODULES]
 
