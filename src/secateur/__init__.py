@@ -14,6 +14,8 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Allocation": "allocation",
+    "BenchmarkError": "benchmarking",
+    "BenchmarkReport": "benchmarking",
     "Block": "structures",
     "ConstantSparsity": "schedules",
     "Criterion": "criteria",
@@ -36,6 +38,7 @@ _HOME = {
     "Structure": "structures",
     "Uniform": "allocation",
     "Unstructured": "structures",
+    "benchmark": "benchmarking",
     "export": "litert",
     "prune": "pruning",
     "prune_once": "one_shot",

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from secateur.cli import export, inspect, prune, tutorial
+from secateur.cli import benchmark, export, inspect, prune, tutorial
 from secateur.cli.errors import FriendlyGroup
 
 app = typer.Typer(
@@ -48,6 +48,7 @@ app.add_typer(tutorial.app, name="tutorial")
 app.command("prune", epilog=prune.EXAMPLES)(prune.prune)
 app.command("inspect", epilog=inspect.EXAMPLES)(inspect.inspect)
 app.command("export", epilog=export.EXAMPLES)(export.export)
+app.command("benchmark", epilog=benchmark.EXAMPLES)(benchmark.benchmark)
 
 
 def main() -> None:

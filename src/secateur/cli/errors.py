@@ -9,13 +9,14 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from secateur.benchmarking.errors import BenchmarkError
 from secateur.litert.convert import ConversionError
 
 #: The exit code where the input was at fault, as for a wrong option.
 USAGE_ERROR = 2
 
 # What the library raises where the input or the installation is at fault.
-_MISTAKES = (ValueError, ImportError, OSError, ConversionError)
+_MISTAKES = (ValueError, ImportError, OSError, BenchmarkError, ConversionError)
 
 
 class FriendlyGroup(TyperGroup):
