@@ -51,5 +51,5 @@ $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 	$(PIP) $(TORCH)
-	$(PIP) --editable ".[tensorflow,jax,torch,tensorboard,mnist]" --group lint --group test
+	$(PIP) --editable ".[tensorflow,jax,torch,tensorboard,plot,mnist]" --group lint --group test
 	@touch $@

@@ -34,6 +34,8 @@ class Browser:
         )
         self.number = 0
         self.session = None
+        self.buffer = bytearray()
+        self.server = None
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)[
             "sessionId"
@@ -41,17 +43,19 @@ class Browser:
 
     def call(self, method, **params):
         """Call a method of the protocol and return its result."""
-        self.number += 1
-        message = {"id": self.number, "method": method, "params": params}
-        if self.session:
-            message["sessionId"] = self.session
-        self.process.stdin.write(json.dumps(message).encode() + b"\0")
-        self.process.stdin.flush()
+        number = self._send(method, **params)
         while True:
             answer = json.loads(self._message())
-            if answer.get("id") == self.number:
+            if answer.get("method") == "Fetch.requestPaused":
+                self._serve(answer["params"])
+            if answer.get("id") == number:
                 assert "error" not in answer, answer
                 return answer["result"]
+
+    def intercept(self, pattern, server):
+        """Answer requests by a function from a URL to content and type."""
+        self.server = server
+        self.call("Fetch.enable", patterns=[{"urlPattern": pattern}])
 
     def open(self, url):
         """Go to a page."""
@@ -101,9 +105,30 @@ class Browser:
         self.process.stdin.close()
         self.process.stdout.close()
 
+    def _serve(self, request):
+        body, kind = self.server(request["request"]["url"])
+        headers = {"Content-Type": kind, "Access-Control-Allow-Origin": "*"}
+        self._send(
+            "Fetch.fulfillRequest",
+            requestId=request["requestId"],
+            responseCode=200,
+            responseHeaders=[{"name": k, "value": v} for k, v in headers.items()],
+            body=base64.b64encode(body).decode(),
+        )
+
+    def _send(self, method, **params):
+        self.number += 1
+        message = {"id": self.number, "method": method, "params": params}
+        if self.session:
+            message["sessionId"] = self.session
+        self.process.stdin.write(json.dumps(message).encode() + b"\0")
+        self.process.stdin.flush()
+        return self.number
+
     def _message(self):
-        message = bytearray()
-        while (byte := self.process.stdout.read1(1)) != b"\0":
-            assert byte, "the browser ended"
-            message += byte
+        while b"\0" not in self.buffer:
+            part = self.process.stdout.read1(1 << 16)
+            assert part, "the browser ended"
+            self.buffer += part
+        message, _, self.buffer = self.buffer.partition(b"\0")
         return message

@@ -6,7 +6,7 @@ import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from secateur.benchmarking.targets.base import MILLISECONDS
+from secateur.benchmarking.targets.base import MILLISECONDS, Kernel
 
 if TYPE_CHECKING:
     from secateur.benchmarking.report import BenchmarkReport, Measurement, TargetResult
@@ -68,8 +68,8 @@ def heading(report: BenchmarkReport) -> str:
 def table(result: TargetResult) -> Rows:
     """The figures of a target, the header first."""
     timed = result.unit == MILLISECONDS
-    ratio = "times faster" if timed else "times fewer"
-    header = [ratio, f"median {result.unit}", "quartiles", "runs"]
+    ratio, figure = ("times faster", "median ms") if timed else ("times fewer", result.unit)
+    header = [ratio, figure, "quartiles", "runs"]
     optional = [
         ("load ms", [_load(m) for m in result.measurements]),
         ("from the first", [_difference(m.difference) for m in result.measurements]),
@@ -99,10 +99,9 @@ def kernel_table(result: TargetResult) -> Rows:
         cells = []
         for m in result.measurements:
             found = next((k for k in m.kernels if k.name == name), None)
-            cells.append(f"{number(found.cost)} ({found.count}x)" if found else "-")
+            cells.append(_cost(found) if found else "-")
         rows.append((name, *cells))
-    counts = (f"{m.sparse_kernels} sparse" if m.kernels else "-" for m in result.measurements)
-    rows.append(("operators in sparse kernels", *counts))
+    rows.append(("in sparse kernels", *(_sparse(m) for m in result.measurements)))
     return rows
 
 
@@ -136,6 +135,20 @@ def _load(m: Measurement) -> str:
 
 def _difference(value: float | None) -> str:
     return "-" if value is None else f"{value:.1e}" if value else "0"
+
+
+def _cost(kernel: Kernel) -> str:
+    return number(kernel.cost) + (f" ({kernel.count}x)" if kernel.count else "")
+
+
+def _sparse(m: Measurement) -> str:
+    """How many operators, or how much of the whole, ran in sparse kernels."""
+    if not m.kernels:
+        return "-"
+    if any(kernel.count for kernel in m.kernels):
+        return f"{m.sparse_kernels} of {sum(kernel.count for kernel in m.kernels)} operators"
+    whole = sum(kernel.cost for kernel in m.kernels)
+    return f"{sum(kernel.cost for kernel in m.kernels if kernel.sparse) / whole:.0%}"
 
 
 def _html_table(rows: Rows) -> str:

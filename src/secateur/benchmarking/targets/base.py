@@ -27,7 +27,7 @@ class Kernel:
 
     Args:
         name: What the engine calls it.
-        count: How many operators of the model it ran.
+        count: How many operators of the model it ran, or 0 where that is unknown.
         cost: What they took together, a run, in the unit of the target.
     """
 
