@@ -11,12 +11,13 @@ from typer.core import TyperGroup
 
 from secateur.benchmarking.errors import BenchmarkError
 from secateur.litert.convert import ConversionError
+from secateur.litert.running import RunError
 
 #: The exit code where the input was at fault, as for a wrong option.
 USAGE_ERROR = 2
 
 # What the library raises where the input or the installation is at fault.
-_MISTAKES = (ValueError, ImportError, OSError, BenchmarkError, ConversionError)
+_MISTAKES = (ValueError, ImportError, OSError, BenchmarkError, ConversionError, RunError)
 
 
 class FriendlyGroup(TyperGroup):

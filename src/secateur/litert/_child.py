@@ -1,4 +1,7 @@
-"""The child process that converts a model of another backend: `IN.keras OUT.tflite MODE`."""
+"""The child process that converts a model of another backend: `FOLDER MODE`.
+
+The folder holds `model.keras` and `samples.npz`; `model.tflite` is written into it.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +16,22 @@ from typing import Any
 
 
 def main() -> None:
-    """Convert `sys.argv[1]` to `sys.argv[2]`; a failure's reason goes to standard error."""
-    source, target, quantize = sys.argv[1:4]
+    """Convert the model in the folder `sys.argv[1]`; a failure's reason goes to standard error."""
+    folder, quantize = Path(sys.argv[1]), sys.argv[2]
     import keras
 
-    from secateur.litert.convert import ConversionError, convert_model
+    from secateur.litert.convert import ConversionError, convert_here
+    from secateur.litert.representative import load_samples
+    from secateur.litert.signature import signature_of
 
+    source = str(folder / "model.keras")
     import_custom_modules(source)
     try:
         # The parent wrote the file a moment ago, so the code in it is the user's own.
         model = keras.saving.load_model(source, compile=False, safe_mode=False)
-        Path(target).write_bytes(convert_model(model, quantize or None))
+        samples = load_samples(folder / "samples.npz")
+        data = convert_here(model, signature_of(model), quantize or None, samples)
+        (folder / "model.tflite").write_bytes(data)
     except ConversionError as error:
         sys.exit(str(error))
     except Exception as error:

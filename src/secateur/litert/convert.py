@@ -7,27 +7,32 @@ file and converted in a child process, which gives the same bytes.
 from __future__ import annotations
 
 import importlib.util
-import os
-import subprocess
-import sys
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from secateur.litert._process import spawn
 from secateur.litert._quiet import captured_stderr, tail
 from secateur.litert._saving import save_without_optimizer
+from secateur.litert.representative import Sample, samples_of, save_samples
+from secateur.litert.shrink import dense_file
 from secateur.litert.signature import Signature, signature_of
 
-#: What `quantize` may be. "float16" stores the weights as halves, "dynamic" as int8.
-QUANTIZE_MODES = (None, "float16", "dynamic")
+#: What `quantize` may be.
+QUANTIZE_MODES = (None, "float16", "weights", "dynamic", "int8")
+# Those that the converter sees to; the others are made of a float32 file.
+_CONVERTER_MODES = ("dynamic", "int8")
 
 
 class ConversionError(RuntimeError):
     """TensorFlow's converter could not convert a model; the message holds what it said."""
 
 
-def convert_model(model: Any, quantize: str | None = None) -> bytes:
-    """Convert a Keras model of any backend to the bytes of a `.tflite` file.
+def convert_model(
+    model: Any, quantize: str | None = None, representative_data: Any = None
+) -> bytes:
+    """Convert a Keras model of any backend to the bytes of a `.tflite` file, its weights dense.
 
     The same model gives the same bytes every time.
 
@@ -35,15 +40,15 @@ def convert_model(model: Any, quantize: str | None = None) -> bytes:
         model: A built `keras.Model`: Sequential, functional or subclassed. On JAX and PyTorch,
             custom classes of it must live in a module that can be imported, because the
             conversion runs in a process of its own.
-        quantize: None keeps float32, "float16" stores the weights as halves, "dynamic" stores
-            them as int8 and computes in int8 where the runtime can (post-training dynamic
-            range quantization).
+        quantize: How weights are stored and computed with; see `secateur.export`.
+        representative_data: What the model is fed with, for "int8"; see `secateur.export`.
 
     Returns:
         The flatbuffer.
 
     Raises:
-        ValueError: If `quantize` is unknown or the model is not built.
+        ValueError: If `quantize` is unknown, the model is not built, or the representative data is
+            missing or does not fit.
         ImportError: If TensorFlow is not installed.
         ConversionError: If the converter fails.
 
@@ -57,11 +62,23 @@ def convert_model(model: Any, quantize: str | None = None) -> bytes:
 
     check_quantize(quantize)
     signature = signature_of(model)
+    samples: list[Sample] = []
+    if quantize == "int8":
+        if representative_data is None:
+            raise ValueError(
+                'quantize="int8" needs to see what the model is fed with, to learn how large the '
+                "numbers between its layers become. Give a hundred or so samples, "
+                "representative_data=x_train[:100]. Received: representative_data=None"
+            )
+        samples = samples_of(representative_data, signature.inputs)
     backend = keras.config.backend()
     require_tensorflow()
+    mode = quantize if quantize in _CONVERTER_MODES else None
     if backend == "tensorflow":
-        return _convert_here(model, signature, quantize)
-    return _convert_in_child(model, quantize, backend)
+        data = convert_here(model, signature, mode, samples)
+    else:
+        data = _convert_in_child(model, mode, samples, backend)
+    return dense_file(data, None if mode else quantize, short_names=True)
 
 
 def require_tensorflow() -> None:
@@ -84,8 +101,23 @@ def check_quantize(quantize: str | None) -> None:
         )
 
 
-def _convert_here(model: Any, signature: Signature, quantize: str | None) -> bytes:
-    """Convert a model that runs on the TensorFlow backend."""
+def convert_here(
+    model: Any, signature: Signature, quantize: str | None, samples: Sequence[Sample]
+) -> bytes:
+    """Convert a model that runs on the TensorFlow backend.
+
+    Args:
+        model: The model.
+        signature: Its inputs.
+        quantize: None, "dynamic" or "int8".
+        samples: What it is fed with, for "int8".
+
+    Returns:
+        What the converter wrote.
+
+    Raises:
+        ConversionError: If the converter fails.
+    """
     import keras
 
     failure: Exception | None = None
@@ -107,44 +139,42 @@ def _convert_here(model: Any, signature: Signature, quantize: str | None) -> byt
             converter = tf.lite.TFLiteConverter.from_saved_model(folder)
             if quantize is not None:
                 converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            if quantize == "float16":
-                converter.target_spec.supported_types = [tf.float16]
+            if quantize == "int8":
+                converter.representative_dataset = lambda: _feed(samples)
+                converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
             return bytes(converter.convert())
         except Exception as error:
             failure = error
     said = tail(f"{log.text}\n{type(failure).__name__}: {failure}")
     raise ConversionError(
         f"TensorFlow's converter could not convert the model. It said:\n{said}\n"
-        "Where it names operations that need Select TF ops, replace the layer they come from. "
+        "Where it names operations that need Select TF ops, or that have no int8 form, replace the "
+        "layer they come from. "
         "Recurrent layers (TensorList operations) convert with a fixed batch size, "
         "keras.Input(..., batch_size=1), or with unroll=True. "
         f"Received: model={model.name!r}, quantize={quantize!r}"
     ) from failure
 
 
-def _convert_in_child(model: Any, quantize: str | None, backend: str) -> bytes:
+def _feed(samples: Sequence[Sample]) -> Iterator[Sample]:
+    yield from samples
+
+
+def _convert_in_child(
+    model: Any, quantize: str | None, samples: Sequence[Sample], backend: str
+) -> bytes:
     """Convert a model of another backend in a process that runs TensorFlow's."""
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "model.keras"), Path(folder, "model.tflite")
         save_without_optimizer(model, source)
+        save_samples(Path(folder, "samples.npz"), samples)
         environment = {
-            **os.environ,
             "KERAS_BACKEND": "tensorflow",
-            "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
             "CUDA_VISIBLE_DEVICES": "",  # this process may hold all of the GPU's memory
             "XLA_FLAGS": "",  # JAX's flags, which may be unknown to TensorFlow's XLA
             "TF_CPP_MIN_LOG_LEVEL": "2",
         }
-        child = "from secateur.litert._child import main; main()"
-        done = subprocess.run(
-            [sys.executable, "-P", "-c", child, str(source), str(target), quantize or ""],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
+        done = spawn("secateur.litert._child", [folder, quantize or ""], environment)
         if done.returncode == 0 and target.is_file():
             return target.read_bytes()
     raise ConversionError(

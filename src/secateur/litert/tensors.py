@@ -93,12 +93,20 @@ def read_tensors(file: str | os.PathLike[str] | bytes) -> list[TensorInfo]:
         info
         for graph in model.subgraphs
         for tensor in graph.tensors or ()
-        if (info := _weight(model, tensor)) is not None
+        if (info := tensor_info(model, tensor)) is not None
     ]
 
 
-def _weight(model: Any, tensor: Any) -> TensorInfo | None:
-    """Count the zeros of one tensor, or return None where it holds no weights."""
+def tensor_info(model: Any, tensor: Any) -> TensorInfo | None:
+    """Describe one tensor of a file and count its zeros.
+
+    Args:
+        model: A `ModelT`.
+        tensor: A tensor of it.
+
+    Returns:
+        What it is; None where it holds no weights.
+    """
     dtype = "int4" if tensor.type == INT4 else DTYPES.get(tensor.type)
     data, dimensions = raw(model, tensor), shape(tensor)
     if dtype not in (*_WEIGHTS, "int4") or data is None or not dimensions:

@@ -1,0 +1,80 @@
+"""The two steps from a `.tflite` file to a smaller one: quantize its weights, then drop the zeros."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from secateur.litert.flatbuffer import read_model, write_model
+from secateur.litert.names import shorten_names
+from secateur.litert.quantize import quantize_float16, quantize_weights
+from secateur.litert.rewrite import fold_densify
+from secateur.litert.sparse_encoding import Layout
+from secateur.litert.sparsify import sparsify
+from secateur.litert.storage import Decision, decide
+from secateur.litert.tidy import tidy
+
+_QUANTIZERS = {"float16": quantize_float16, "weights": quantize_weights}
+
+
+@dataclass(frozen=True)
+class SparseFile:
+    """A file with sparse weights.
+
+    Args:
+        data: The file.
+        decisions: How each weight is stored, and why.
+        layouts: How those in their sparse encoding are laid out, by subgraph and tensor.
+        reasons: What keeps XNNPACK from running more of the file sparse.
+    """
+
+    data: bytes
+    decisions: tuple[Decision, ...]
+    layouts: dict[tuple[int, int], Layout]
+    reasons: tuple[str, ...]
+
+
+def dense_file(data: bytes, quantize: str | None, short_names: bool = False) -> bytes:
+    """Store a file's weights densely, in fewer bits if asked, and leave out what nothing uses.
+
+    Args:
+        data: A `.tflite` file.
+        quantize: None, "float16" or "weights".
+        short_names: Whether to name tensors by their layers alone.
+
+    Returns:
+        The new file.
+
+    Raises:
+        ValueError: If this is no `.tflite` file, or a damaged one.
+    """
+    model = read_model(data)
+    fold_densify(model)
+    if quantize is not None:
+        _QUANTIZERS[quantize](model)
+    if short_names:
+        shorten_names(model)
+    tidy(model)
+    return write_model(model)
+
+
+def sparse_file(data: bytes, sparse: str) -> SparseFile:
+    """Store a file's weights in their sparse encoding, where that is of use.
+
+    Args:
+        data: A `.tflite` file with dense weights.
+        sparse: "auto", "always" or "never"; see `secateur.export`.
+
+    Returns:
+        The new file and what was decided.
+    """
+    from secateur.xnnpack import sparse_weights
+
+    model: Any = read_model(data)
+    plan = sparse_weights(model)
+    decisions = tuple(decide(model, sparse, plan))
+    layouts = sparsify(model, [decision.key for decision in decisions if decision.sparse])
+    if layouts:
+        tidy(model)
+        data = write_model(model)
+    return SparseFile(data, decisions, layouts, plan.reasons)
