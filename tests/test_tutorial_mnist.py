@@ -140,16 +140,3 @@ def test_colour_images_are_refused(tmp_path):
     np.savez(tmp_path / "colour.npz", x_train=x, y_train=y, x_test=x, y_test=y)
     with pytest.raises(ValueError, match=r"grey images.*\(20, 32, 32, 3\)"):
         mnist.run(data=tmp_path / "colour.npz", output=tmp_path / "out")
-
-
-def test_without_tensorboard_it_goes_on_and_says_so(tmp_path, monkeypatch, capsys):
-    from rich.console import Console
-
-    from secateur.tutorials.progress import Stages
-
-    real = mnist.importlib.util.find_spec
-    monkeypatch.setattr(
-        mnist.importlib.util, "find_spec", lambda n: None if n == "tensorboard" else real(n)
-    )
-    assert mnist._summaries(tmp_path / "logs", Stages(Console())) == []
-    assert 'pip install "secateur[tensorboard]"' in capsys.readouterr().out

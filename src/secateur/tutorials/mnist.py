@@ -11,27 +11,30 @@ Example:
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import os
 from pathlib import Path
-from typing import Any
 
 import keras
-import numpy as np
 from rich.console import Console
 
 import secateur
 from secateur import datasets, litert
-from secateur.litert._quiet import captured_stderr
 from secateur.litert._saving import save_without_optimizer
+from secateur.tutorials import training
+from secateur.tutorials.measuring import measure_files
 from secateur.tutorials.progress import Stages
-from secateur.tutorials.result import BASELINE, FileRow, WalkthroughResult
+from secateur.tutorials.result import WalkthroughResult
 
-VALIDATION_SPLIT = 0.1
 BASELINE_BATCH, PRUNING_BATCH = 32, 128
-_PREDICT_BATCH = 1000
-_SUFFIXES = ("keras", "h5", "tflite")
+_FILES = {
+    **{
+        f"{name}.{kind}": name
+        for name in ("baseline", "pruned")
+        for kind in ("keras", "h5", "tflite")
+    },
+    "pruned_quantized.tflite": "pruned + quantized",
+}
 
 
 def build_model(image_shape: tuple[int, ...] = (28, 28)) -> keras.Model:
@@ -96,42 +99,41 @@ def run(
         ValueError: If an argument is out of range, or the data does not fit.
         ImportError: If TensorFlow, which makes the `.tflite` files, is not installed.
     """
-    _check_epochs(epochs=epochs, baseline_epochs=baseline_epochs)
+    training.check_epochs(epochs=epochs, baseline_epochs=baseline_epochs)
     shared = _allocation(allocation)
     litert.require_tensorflow()
     images = datasets.load(data)
     _check_data(images, data)
     (x_train, y_train), (x_test, y_test) = images
     x_train, x_test = (x.astype("float32") / 255 for x in (x_train, x_test))
-    steps = epochs * math.ceil(int(len(x_train) * (1 - VALIDATION_SPLIT)) / PRUNING_BATCH)
+    steps = epochs * math.ceil(int(len(x_train) * (1 - training.VALIDATION_SPLIT)) / PRUNING_BATCH)
     schedule = secateur.PolynomialDecay(min(0.5, sparsity), sparsity, begin_step=0, end_step=steps)
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
 
     stages = Stages(console)
     stages.say(f"{images!r}; Keras {keras.__version__} on {keras.config.backend()}")
-    with captured_stderr():  # it imports TensorFlow for its seed, which is talkative
-        keras.utils.set_random_seed(seed)
+    training.set_seed(seed)
     model = build_model(x_train.shape[1:])
 
     with stages.stage("baseline", f"Training the baseline, {baseline_epochs} epochs"):
-        _compile(model)
-        _fit(model, x_train, y_train, baseline_epochs, BASELINE_BATCH, stages)
+        training.compile_classifier(model)
+        training.fit(model, x_train, y_train, baseline_epochs, BASELINE_BATCH, stages)
     with stages.stage("export_baseline", "Writing baseline.keras, .h5 and .tflite"):
         _save(model, folder, "baseline")
 
     with stages.stage("pruning", f"Pruning to {sparsity:.0%}, {epochs} epochs of training"):
-        _compile(model)  # a fresh Adam, as in the tutorial of the toolkit
+        training.compile_classifier(model)  # a fresh Adam, as in the tutorial of the toolkit
         secateur.prune(model, schedule, allocation=shared)
-        summaries = _summaries(folder / "logs", stages)
-        _fit(model, x_train, y_train, epochs, PRUNING_BATCH, stages, summaries)
+        summaries = training.summaries(folder / "logs", stages)
+        training.fit(model, x_train, y_train, epochs, PRUNING_BATCH, stages, summaries)
         stages.say(str(secateur.sparsity(model)))
     with stages.stage("export_pruned", "Writing pruned.keras, .h5, .tflite and quantized .tflite"):
         _save(model, folder, "pruned")
         litert.export(model, folder / "pruned_quantized.tflite", quantize="dynamic")
 
     with stages.stage("measuring", f"Measuring all files on {len(x_test):,} test images"):
-        rows = _measure(folder, x_test, y_test)
+        rows = measure_files(folder, _FILES, x_test, y_test, "baseline.h5", compressed=True)
     return WalkthroughResult(
         title=f"MNIST on {keras.config.backend()}, pruned to {sparsity:.0%} ({allocation})",
         settings={
@@ -146,85 +148,16 @@ def run(
         backend=keras.config.backend(),
         output=str(folder),
         rows=rows,
+        baseline="baseline.h5",
+        compressed=True,
         seconds=stages.seconds,
     )
-
-
-def _compile(model: keras.Model) -> None:
-    model.compile(
-        optimizer=keras.optimizers.Adam(),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
-
-
-def _fit(
-    model: keras.Model,
-    x: np.ndarray,
-    y: np.ndarray,
-    epochs: int,
-    batch_size: int,
-    stages: Stages,
-    callbacks: list[Any] | None = None,
-) -> None:
-    with stages.training(epochs) as bars:
-        model.fit(
-            x,
-            y,
-            epochs=epochs,
-            batch_size=batch_size,
-            validation_split=VALIDATION_SPLIT,
-            callbacks=[*bars, *(callbacks or [])],
-            verbose=0,
-        )
-
-
-def _summaries(log_dir: Path, stages: Stages) -> list[Any]:
-    """The callback that logs the sparsity for TensorBoard, where TensorBoard is installed."""
-    if importlib.util.find_spec("tensorboard") is None:
-        stages.say(
-            "  TensorBoard is not installed, so no logs are written. To have them, run "
-            'pip install "secateur[tensorboard]".'
-        )
-        return []
-    return [secateur.PruningSummaries(str(log_dir), update_freq="epoch")]
 
 
 def _save(model: keras.Model, folder: Path, name: str) -> None:
     save_without_optimizer(model, folder / f"{name}.keras")
     save_without_optimizer(model, folder / f"{name}.h5")
     litert.export(model, folder / f"{name}.tflite")
-
-
-def _measure(folder: Path, x: np.ndarray, y: np.ndarray) -> tuple[FileRow, ...]:
-    """Read every file back: its sizes, its accuracy, its zeros."""
-    files = [f"{name}.{suffix}" for name in ("baseline", "pruned") for suffix in _SUFFIXES]
-    rows = []
-    for file in [*files, "pruned_quantized.tflite"]:
-        path = folder / file
-        size = litert.measure(path)
-        if path.suffix == ".tflite":
-            accuracy = litert.accuracy(path, x, y, batch_size=_PREDICT_BATCH)
-            sparsity = litert.kernel_sparsity(litert.read_tensors(path))
-        else:
-            model = keras.saving.load_model(path, compile=False)
-            scores = model.predict(x, batch_size=_PREDICT_BATCH, verbose=0)
-            accuracy = float(np.mean(scores.argmax(axis=1) == y))
-            sparsity = secateur.sparsity(model).sparsity
-        rows.append((path.stem.replace("_", " + "), file, size, accuracy, sparsity))
-    baseline = litert.measure(folder / BASELINE).gzip_bytes
-    return tuple(
-        FileRow(
-            model=model,
-            file=file,
-            bytes=size.bytes,
-            gzip_bytes=size.gzip_bytes,
-            times_smaller=baseline / size.gzip_bytes,
-            accuracy=accuracy,
-            sparsity=sparsity,
-        )
-        for model, file, size, accuracy, sparsity in rows
-    )
 
 
 def _allocation(name: str) -> secateur.Allocation:
@@ -235,12 +168,6 @@ def _allocation(name: str) -> secateur.Allocation:
             f"Received: allocation={name!r}"
         )
     return known[name]()
-
-
-def _check_epochs(**given: int) -> None:
-    for name, value in given.items():
-        if value < 1:
-            raise ValueError(f"At least one epoch is needed. Received: {name}={value}")
 
 
 def _check_data(images: datasets.Dataset, name: object) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
+
+from secateur.benchmarking import BenchmarkReport
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class FileRow:
         file: Its name.
         bytes: Its size.
         gzip_bytes: Its size compressed by gzip, level 9.
-        times_smaller: The gzipped size of the baseline's `.h5` file over that of this one.
+        times_smaller: The size of the baseline's file over that of this one.
         accuracy: On the whole test set, in Keras or in LiteRT.
         sparsity: The share of zeros in its kernels.
     """
@@ -45,7 +48,10 @@ class WalkthroughResult:
         backend: The Keras backend it ran on.
         output: The folder of the files.
         rows: One row a file.
+        baseline: The file that all sizes are compared with.
+        compressed: Whether the sizes compared are those of the gzipped files.
         seconds: How long each part took.
+        benchmark: How fast the files run, where the walkthrough measured that.
     """
 
     title: str
@@ -54,7 +60,10 @@ class WalkthroughResult:
     backend: str
     output: str
     rows: tuple[FileRow, ...]
+    baseline: str
+    compressed: bool
     seconds: dict[str, float]
+    benchmark: BenchmarkReport | None = None
 
     def row(self, file: str) -> FileRow:
         """The row of one file.
@@ -73,7 +82,9 @@ class WalkthroughResult:
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain values for JSON."""
-        return {**asdict(self), "rows": [asdict(row) for row in self.rows]}
+        plain = asdict(dataclasses.replace(self, benchmark=None))
+        plain["rows"] = [asdict(row) for row in self.rows]
+        return {**plain, "benchmark": self.benchmark.to_dict() if self.benchmark else None}
 
     def table(self) -> Table:
         """The rows as a `rich` table."""
@@ -83,7 +94,8 @@ class WalkthroughResult:
             pad_edge=False,
             show_edge=False,
             padding=(0, 1, 0, 0),
-            caption=f"Times smaller: gzipped size of {BASELINE} over that of the file. Accuracy: "
+            caption=f"Times smaller: {'gzipped ' if self.compressed else ''}size of {self.baseline} "
+            "over that of the file. Accuracy: "
             f"on {self.data['test']:,} test images, .tflite files in LiteRT. Sparsity: zeros in "
             f"the kernels. Files without optimizer state, in {self.output}",
         )
@@ -103,15 +115,11 @@ class WalkthroughResult:
             )
         return table
 
-    def __rich__(self) -> Table:
-        return self.table()
+    def __rich__(self) -> Group:
+        return Group(self.table(), *([f"\n{self.benchmark}"] if self.benchmark else []))
 
     def __str__(self) -> str:
         console = Console(file=io.StringIO(), width=100)
-        console.print(self.table())
+        console.print(self)
         assert isinstance(console.file, io.StringIO)
         return console.file.getvalue().rstrip()
-
-
-#: The file that all sizes are compared with, as in the tutorial of TensorFlow's toolkit.
-BASELINE = "baseline.h5"
