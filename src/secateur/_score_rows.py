@@ -87,7 +87,7 @@ class ScoreRows:
 
     def count_equal(self, values: Any) -> Any:
         """Returns how many magnitudes equal the kernel's value in each row, kernel after kernel."""
-        table = None
+        table: Any = None
         if self._table is not None:
             owner = ops.convert_to_tensor(self._table_owner.astype("int32"))
             equal = ops.equal(self._table, ops.reshape(ops.take(values, owner), (-1, 1, 1)))
