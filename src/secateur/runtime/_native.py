@@ -1,0 +1,106 @@
+"""The native library: finds it, loads it, and turns its statuses into exceptions.
+
+`native/secateur.h` says what each function does; the names, arguments and constants here are
+the same. Calls release Python's global lock.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.metadata
+import os
+import sys
+from pathlib import Path
+
+from secateur.runtime._signatures import SIGNATURES
+
+API_VERSION = 1
+LIBRARY = {"win32": "secateur_native.dll", "darwin": "libsecateur_native.dylib"}.get(
+    sys.platform, "libsecateur_native.so"
+)
+
+INVALID, OUT_OF_MEMORY = -1, -2
+
+
+class NativeMissingError(ImportError):
+    """The native library is not there or does not load; the message says why and what to do."""
+
+
+class NativeError(ValueError):
+    """The native library refused a call; the message is its reason."""
+
+
+def candidates() -> list[Path]:
+    """Where the library may be: in the source tree, or where the package is installed."""
+    found = [Path(__file__).parent / LIBRARY]
+    try:
+        installed = importlib.metadata.distribution("secateur")
+    except importlib.metadata.PackageNotFoundError:
+        return found
+    # An editable install leaves the sources where they are and the library in site-packages.
+    return [*found, Path(str(installed.locate_file(f"secateur/runtime/{LIBRARY}")))]
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    """The loaded library, with argument types set.
+
+    Raises:
+        NativeMissingError: If there is none, it does not load, or is of another version.
+    """
+    override = os.environ.get("SECATEUR_NATIVE_LIBRARY")
+    paths = [Path(override)] if override else candidates()
+    path = next((p for p in paths if p.is_file()), None)
+    if path is None:
+        raise NativeMissingError(
+            "The native part of secateur.runtime is not installed: it is compiled while secateur "
+            "is installed, where there is a C++17 compiler (such as g++ or clang++). Install one, then "
+            "secateur again: `pip install --force-reinstall --no-deps --no-cache-dir secateur`. "
+            "Everything else in secateur works without. "
+            f"Received: looked for {', '.join(map(str, paths))}"
+        )
+    try:
+        loaded = ctypes.CDLL(str(path))
+        version = loaded.secateur_api_version()
+    except (OSError, AttributeError) as error:
+        raise NativeMissingError(
+            f"The native part of secateur.runtime does not load; it must be built for this "
+            f"machine: install secateur again. Received: {path}: {error}"
+        ) from error
+    if version != API_VERSION:
+        raise NativeMissingError(
+            f"The native part of secateur.runtime is of another version than its Python part "
+            f"(expected {API_VERSION}); install secateur again. Received: version={version}, {path}"
+        )
+    for name, (result, arguments) in SIGNATURES.items():
+        function = getattr(loaded, name)
+        function.restype, function.argtypes = result, arguments
+    return loaded
+
+
+def available() -> bool:
+    """Whether the native library is there."""
+    try:
+        library()
+    except NativeMissingError:
+        return False
+    return True
+
+
+def check(status: int) -> int:
+    """Passes on a status or an id, or raises what the library said.
+
+    Raises:
+        MemoryError: If it ran out of memory.
+        NativeError: If it refused the arguments.
+        RuntimeError: If anything else went wrong; a bug in secateur.
+    """
+    if status >= 0:
+        return status
+    reason = (library().secateur_error() or b"").decode(errors="replace")
+    if status == INVALID:
+        raise NativeError(reason)
+    if status == OUT_OF_MEMORY:
+        raise MemoryError(reason)
+    raise RuntimeError(reason)

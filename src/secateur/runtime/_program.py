@@ -1,0 +1,409 @@
+"""Programs of the native library, with numpy arrays in and out.
+
+`native/secateur.h` says what programs, values and operations are.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from secateur.runtime import _native
+from secateur.runtime._signatures import (
+    Binary,
+    CActivation,
+    CEpilogue,
+    CWindow,
+    Function,
+    Pool,
+    Resize,
+)
+
+Shape = tuple[int, int, int]  # channels, height, width
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A function of single numbers, such as `Activation(Function.CLAMP, 0, 6)` for relu6."""
+
+    function: Function = Function.IDENTITY
+    a: float = 0.0
+    b: float = 0.0
+
+    def _c(self) -> CActivation:
+        return CActivation(int(self.function), self.a, self.b)
+
+
+IDENTITY = Activation()
+RELU = Activation(Function.CLAMP, 0.0, math.inf)
+RELU6 = Activation(Function.CLAMP, 0.0, 6.0)
+RELU_N1_TO_1 = Activation(Function.CLAMP, -1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """What follows in the same pass: `second(first(result) + residual)`."""
+
+    first: Activation = IDENTITY
+    residual: int | None = None
+    second: Activation = IDENTITY
+
+    def _c(self) -> CEpilogue:
+        residual = -1 if self.residual is None else self.residual
+        return CEpilogue(self.first._c(), residual, self.second._c())
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window that moves over an image; `padding` is (top, left, bottom, right)."""
+
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilation: tuple[int, int] = (1, 1)
+
+    def _c(self) -> CWindow:
+        return CWindow(*self.kernel, *self.stride, *self.dilation, *self.padding)
+
+
+POINTWISE = Window()
+
+
+@dataclass
+class _Outside:
+    """The shapes of what goes in or comes out, as (height, width, channels)."""
+
+    ids: list[int] = field(default_factory=list)
+    shapes: list[tuple[int, int, int]] = field(default_factory=list)
+
+    def add(self, value: int, channels: int, height: int, width: int) -> int:
+        self.ids.append(value)
+        self.shapes.append((height, width, channels))
+        return value
+
+
+class Program:
+    """Operations on channel-major images, made once and run many times.
+
+    Methods that make values return their ids. Weights and shapes are as in the header.
+
+    Args:
+        isa: The instruction set, one of `isas()`. By default what the environment variable
+            `SECATEUR_ISA` says, or the best that this processor has.
+
+    Raises:
+        NativeMissingError: If the native library is not there.
+        NativeError: If `isa` is none of this machine's; by all methods, if an argument is wrong.
+
+    Example:
+
+    >>> import numpy as np
+    >>> program = Program()
+    >>> x = program.input((2, 1, 3))
+    >>> y = program.value((2, 1, 3))
+    >>> program.to_chw(x, y)
+    >>> z = program.output((2, 1, 3))
+    >>> program.to_nhwc(y, z)
+    >>> program.finalize(batch=1)
+    >>> program.run([np.ones((1, 1, 3, 2), "float32")])[0].shape
+    (1, 1, 3, 2)
+    """
+
+    def __init__(self, isa: str | None = None) -> None:
+        self._handle: int | None = None
+        self._library = _native.library()
+        handle = self._library.secateur_create(None if isa is None else isa.encode())
+        if not handle:
+            _native.check(_native.INVALID)
+        self._handle = handle
+        self._inputs, self._outputs = _Outside(), _Outside()
+        self._batch = 0
+
+    def __del__(self) -> None:
+        if self._handle is not None:
+            self._library.secateur_destroy(self._handle)
+            self._handle = None
+
+    def _call(self, name: str, *arguments: Any) -> int:
+        return _native.check(getattr(self._library, f"secateur_{name}")(self._handle, *arguments))
+
+    # -- values --
+
+    def input(self, shape: Shape) -> int:
+        """A value that `run` gets, channels last."""
+        return self._inputs.add(self._call("input", *shape), *shape)
+
+    def output(self, shape: Shape) -> int:
+        """A value that `run` returns, channels last."""
+        return self._outputs.add(self._call("output", *shape), *shape)
+
+    def value(self, shape: Shape) -> int:
+        """A value between operations."""
+        return self._call("value", *shape)
+
+    def constant(self, shape: Shape, data: np.ndarray) -> int:
+        """A value known now; `data` is in the order (height, width, channels)."""
+        data = _floats(data)
+        return self._call("constant", *shape, data.ctypes.data, data.size)
+
+    # -- operations --
+
+    def to_chw(self, source: int, out: int) -> None:
+        """From an input to a value."""
+        self._call("to_chw", source, out)
+
+    def to_nhwc(self, source: int, out: int) -> None:
+        """From a value to an output."""
+        self._call("to_nhwc", source, out)
+
+    def reshape(self, source: int, out: int) -> None:
+        """The same numbers, in the order (height, width, channels), in another shape."""
+        self._call("reshape", source, out)
+
+    def sparse_conv2d(
+        self,
+        source: int,
+        out: int,
+        rows: np.ndarray,
+        columns: np.ndarray,
+        values: np.ndarray,
+        bias: np.ndarray | None = None,
+        window: Window = POINTWISE,
+        epilogue: Epilogue | None = None,
+    ) -> None:
+        """Convolution with the non-zero weights: compressed rows, one an output channel."""
+        rows, columns = _ints(rows), _ints(columns)
+        values, bias = _floats(values), None if bias is None else _floats(bias)
+        if columns.size != values.size:
+            raise _native.NativeError(
+                f"A sparse convolution needs a column for each value. Received: "
+                f"columns={columns.size}, values={values.size}"
+            )
+        arrays = (rows.ctypes.data, rows.size, columns.ctypes.data, values.ctypes.data, values.size)
+        self._call("sparse_conv2d", source, out, window._c(), *arrays, *_array(bias), _c(epilogue))
+
+    def conv2d(
+        self,
+        source: int,
+        out: int,
+        weights: np.ndarray,
+        bias: np.ndarray | None = None,
+        window: Window = POINTWISE,
+        epilogue: Epilogue | None = None,
+    ) -> None:
+        """Convolution with all weights: (out_channels, height, width, in_channels)."""
+        self._dense("conv2d", source, out, weights, bias, window, epilogue)
+
+    def depthwise_conv2d(
+        self,
+        source: int,
+        out: int,
+        weights: np.ndarray,
+        bias: np.ndarray | None = None,
+        window: Window = POINTWISE,
+        epilogue: Epilogue | None = None,
+    ) -> None:
+        """Depthwise convolution; weights are (height, width, out_channels)."""
+        self._dense("depthwise_conv2d", source, out, weights, bias, window, epilogue)
+
+    def _dense(
+        self,
+        name: str,
+        source: int,
+        out: int,
+        weights: np.ndarray,
+        bias: np.ndarray | None,
+        window: Window,
+        epilogue: Epilogue | None,
+    ) -> None:
+        weights, bias = _floats(weights), None if bias is None else _floats(bias)
+        data = (*_array(weights), *_array(bias))
+        self._call(name, source, out, window._c(), *data, _c(epilogue))
+
+    def binary(
+        self,
+        function: Binary,
+        left: int,
+        right: int,
+        out: int,
+        activation: Activation | None = None,
+    ) -> None:
+        """Two values into one; either may have 1 channel or a 1 x 1 image where the output has more."""
+        self._call("binary", int(function), left, right, out, _c(activation))
+
+    def unary(self, source: int, out: int, activation: Activation) -> None:
+        """A function of each number."""
+        self._call("unary", source, out, activation._c())
+
+    def pool(
+        self,
+        function: Pool,
+        source: int,
+        out: int,
+        window: Window,
+        activation: Activation | None = None,
+    ) -> None:
+        """The largest or the mean number under a window; padding counts for nothing."""
+        self._call("pool", int(function), source, out, window._c(), _c(activation))
+
+    def mean(self, source: int, out: int) -> None:
+        """The mean over all pixels."""
+        self._call("mean", source, out)
+
+    def resize(
+        self,
+        function: Resize,
+        source: int,
+        out: int,
+        align_corners: bool = False,
+        half_pixel_centers: bool = False,
+    ) -> None:
+        """Another height and width, as TFLite does it."""
+        self._call("resize", int(function), source, out, align_corners, half_pixel_centers)
+
+    def concat(self, sources: Sequence[int], out: int) -> None:
+        """Values one after the other, along the channels."""
+        ids = _ints(np.array(sources))
+        self._call("concat", ids.ctypes.data, ids.size, out)
+
+    def pad(self, source: int, out: int, before: Shape, fill: float = 0.0) -> None:
+        """The input within a larger output, `before` from its first (channel, row, column)."""
+        self._call("pad", source, out, *before, fill)
+
+    def slice(self, source: int, out: int, begin: Shape) -> None:
+        """The part of the input that begins at (channel, row, column)."""
+        self._call("slice", source, out, *begin)
+
+    def softmax(self, source: int, out: int, beta: float = 1.0) -> None:
+        """Softmax over the channels of each pixel."""
+        self._call("softmax", source, out, beta)
+
+    # -- running --
+
+    def finalize(self, batch: int = 1) -> None:
+        """Plans the memory; may be called again with another batch."""
+        self._call("finalize", batch)
+        self._batch = batch
+
+    def run(
+        self,
+        inputs: Sequence[np.ndarray],
+        outputs: Sequence[np.ndarray] | None = None,
+        threads: int = 1,
+        seconds: np.ndarray | None = None,
+    ) -> list[np.ndarray]:
+        """Runs all operations.
+
+        Args:
+            inputs: float32 arrays of shape (batch, height, width, channels), in the order of `input`.
+            outputs: Arrays to write, C-contiguous float32; new ones by default.
+            threads: Number of threads, the caller's included.
+            seconds: Gets the time of each operation: float64, one number an operation.
+
+        Returns:
+            The outputs, in the order of `output`.
+        """
+        shapes = [(self._batch, *shape) for shape in self._outputs.shapes]
+        sources = [_floats(a) for a in inputs]
+        results = [np.empty(s, "float32") for s in shapes] if outputs is None else list(outputs)
+        _check_shapes("inputs", sources, [(self._batch, *s) for s in self._inputs.shapes])
+        _check_shapes("outputs", results, shapes)
+        times = None
+        if seconds is not None:
+            _check_shapes("seconds", [seconds], [(self.operations,)], "float64")
+            times = seconds.ctypes.data_as(ctypes.POINTER(ctypes.c_double))
+        self._call("run", _pointers(sources), _pointers(results), threads, times)
+        return results
+
+    # -- what it is --
+
+    @property
+    def isa(self) -> str:
+        """The instruction set it runs on."""
+        return self._library.secateur_isa(self._handle).decode()
+
+    @property
+    def operations(self) -> int:
+        """How many operations there are."""
+        return self._call("operations")
+
+    def describe(self, index: int) -> str:
+        """What operation `index` runs."""
+        text = self._library.secateur_describe(self._handle, index)
+        if text is None:
+            _native.check(_native.INVALID)
+        return text.decode()
+
+    def multiply_adds(self, index: int) -> int:
+        """How many multiply-adds operation `index` does for one image."""
+        return self._call("multiply_adds", index)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Memory that packed weights take."""
+        return self._call("weight_bytes")
+
+    @property
+    def arena_bytes(self) -> int:
+        """Memory that values take."""
+        return self._call("arena_bytes")
+
+
+def isas() -> list[str]:
+    """Instruction sets that this build has and this processor runs, best first."""
+    return _native.library().secateur_isas().decode().split(",")
+
+
+def peak(isa: str) -> float:
+    """Billions of multiply-adds a second that one thread reaches in registers, measured now."""
+    measured = _native.library().secateur_peak(isa.encode())
+    if measured < 0:
+        _native.check(_native.INVALID)
+    return measured
+
+
+def _floats(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array, "float32")
+
+
+def _ints(array: np.ndarray) -> np.ndarray:
+    found = np.asarray(array)
+    if found.size and (found.min() < -(2**31) or found.max() >= 2**31):
+        raise _native.NativeError(
+            f"Indices must fit 32 bits. Received: from {found.min()} to {found.max()}"
+        )
+    return np.ascontiguousarray(found, "int32")
+
+
+def _array(array: np.ndarray | None) -> tuple[int | None, int]:
+    return (None, 0) if array is None else (array.ctypes.data, array.size)
+
+
+def _c(part: Activation | Epilogue | None) -> Any:
+    return None if part is None else part._c()
+
+
+def _pointers(arrays: Sequence[np.ndarray]) -> ctypes.Array[ctypes.c_void_p]:
+    return (ctypes.c_void_p * len(arrays))(*(a.ctypes.data for a in arrays))
+
+
+def _check_shapes(
+    name: str,
+    arrays: Sequence[np.ndarray],
+    shapes: Sequence[tuple[int, ...]],
+    dtype: str = "float32",
+) -> None:
+    fits = len(arrays) == len(shapes) and all(
+        a.shape == s and a.dtype == dtype and a.flags.c_contiguous
+        for a, s in zip(arrays, shapes, strict=True)
+    )
+    if not fits:
+        raise _native.NativeError(
+            f"The {name} must be C-contiguous {dtype} arrays of the shapes {list(shapes)}. "
+            f"Received: {name}={[(a.shape, str(a.dtype)) for a in arrays]}"
+        )

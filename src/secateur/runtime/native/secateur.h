@@ -1,0 +1,221 @@
+/* The C interface of secateur's native runtime: programs of float32 operations on channel-major images.
+ *
+ * A *program* is made once and run many times:
+ *
+ *     secateur_program* p = secateur_create(NULL);
+ *     int x = secateur_input(p, 3, 224, 224);              // what the caller hands in: NHWC
+ *     int y = secateur_value(p, 32, 112, 112);             // held by the program: channel-major
+ *     secateur_conv2d(p, x, y, &window, weights, count, bias, bias_count, NULL);
+ *     ...
+ *     int z = secateur_output(p, 1000, 1, 1);              // NHWC again
+ *     secateur_to_nhwc(p, y, z);
+ *     secateur_finalize(p, 1);                             // batch 1
+ *     secateur_run(p, inputs, outputs, threads, NULL);
+ *     secateur_destroy(p);
+ *
+ * Values. Each has channels, height and width, and the program's batch in front. Inputs and outputs lie in
+ * the caller's memory, contiguous float32 in TFLite's order (batch, height, width, channels). All others
+ * are channel-major and the program's own; how they are padded is nobody's business. A value is written
+ * by exactly one operation, before any operation that reads it; operations run in the order of the calls.
+ * Only secateur_to_chw, secateur_conv2d and secateur_sparse_conv2d read inputs, only secateur_to_nhwc
+ * writes outputs. A matrix [rows, features] is a value with channels = features, height = 1, width = rows
+ * (or with the rows as batch); a fully connected layer on it is a convolution with a 1 x 1 kernel.
+ *
+ * Errors. Functions return a status, or a value's id that is 0 or more; negative means failed, and
+ * secateur_error() then has the reason. A call that failed left the program as it was. Every size, id,
+ * index, pointer and enum is checked; arrays come with their length. Data are copied: arrays may
+ * go once the call returns. NULL programs are errors too, except for secateur_destroy.
+ *
+ * Threads. One program may be used by one thread at a time (secateur_run waits for its turn), different
+ * programs by different threads at once.
+ */
+#ifndef SECATEUR_H_
+#define SECATEUR_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define SECATEUR_API __declspec(dllexport)
+#else
+#define SECATEUR_API __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Raised with every change to this file that a caller can notice. */
+#define SECATEUR_API_VERSION 1
+
+typedef struct secateur_program secateur_program;
+
+typedef enum {
+  SECATEUR_OK = 0,
+  SECATEUR_INVALID = -1, /* an argument is wrong, or the call comes at the wrong time */
+  SECATEUR_MEMORY = -2,  /* out of memory */
+  SECATEUR_FAILED = -3   /* anything else; a bug here */
+} secateur_status;
+
+/* What happened in this thread's last failed call; never NULL, valid until its next failed call. */
+SECATEUR_API const char* secateur_error(void);
+SECATEUR_API int32_t secateur_api_version(void);
+
+/* Instruction sets this build has and this processor runs, best first: "avx512,avx2,portable". */
+SECATEUR_API const char* secateur_isas(void);
+/* Billions of multiply-adds a second one thread reaches in registers, measured now (about 20 ms). */
+SECATEUR_API double secateur_peak(const char* isa);
+
+/* A new program. `isa` is one of secateur_isas(), or NULL for the environment variable SECATEUR_ISA,
+ * or, where that is not set, the best. NULL when the name is unknown or not to be had here. */
+SECATEUR_API secateur_program* secateur_create(const char* isa);
+SECATEUR_API void secateur_destroy(secateur_program* program);
+
+/* ---- values: each returns an id ---- */
+SECATEUR_API int32_t secateur_input(secateur_program*, int32_t channels, int32_t height, int32_t width);
+SECATEUR_API int32_t secateur_output(secateur_program*, int32_t channels, int32_t height, int32_t width);
+SECATEUR_API int32_t secateur_value(secateur_program*, int32_t channels, int32_t height, int32_t width);
+/* A constant, the same for each image of the batch; `data` is (height, width, channels) as in TFLite. */
+SECATEUR_API int32_t secateur_constant(secateur_program*, int32_t channels, int32_t height, int32_t width,
+                                       const float* data, int64_t count);
+
+/* ---- parts of operations ---- */
+typedef enum {
+  SECATEUR_IDENTITY = 0,
+  SECATEUR_CLAMP = 1, /* min(max(x, a), b): relu is (0, inf), relu6 (0, 6), relu_n1_to_1 (-1, 1) */
+  SECATEUR_HARD_SWISH = 2, /* x * min(max(x + 3, 0), 6) / 6 */
+  SECATEUR_SIGMOID = 3,
+  SECATEUR_TANH = 4,
+  SECATEUR_SWISH = 5,      /* x * sigmoid(x) */
+  SECATEUR_ELU = 6,        /* x > 0 ? x : exp(x) - 1 */
+  SECATEUR_LEAKY_RELU = 7, /* x > 0 ? x : a * x */
+  SECATEUR_GELU = 8,       /* x * (1 + erf(x / sqrt 2)) / 2 */
+  SECATEUR_GELU_TANH = 9,  /* x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))) / 2 */
+  SECATEUR_ABS = 10,
+  SECATEUR_SQUARE = 11,
+  SECATEUR_EXP = 12,
+  SECATEUR_SQRT = 13,
+  SECATEUR_RSQRT = 14,
+  SECATEUR_NEG = 15,
+  SECATEUR_HARD_SIGMOID = 16, /* min(max(x + 3, 0), 6) / 6 */
+  SECATEUR_LINEAR = 17        /* a * x + b */
+} secateur_function;
+
+typedef struct {
+  int32_t function; /* a secateur_function */
+  float a, b;       /* as the function says; read by no other */
+} secateur_activation;
+
+/* What follows an operation within the same pass over its output:
+ * out = second(first(result) + residual), or first(result) where residual is -1 (`second` must then be
+ * the identity). NULL for nothing. The residual has the output's shape. */
+typedef struct {
+  secateur_activation first;
+  int32_t residual;
+  secateur_activation second;
+} secateur_epilogue;
+
+/* A window that moves over an image. Output height must be
+ * (height + pad_top + pad_bottom - (kernel_height - 1) * dilation_height - 1) / stride_height + 1,
+ * rounded down, likewise width: the caller turns TFLite's SAME and VALID into numbers. */
+typedef struct {
+  int32_t kernel_height, kernel_width;
+  int32_t stride_height, stride_width;
+  int32_t dilation_height, dilation_width;
+  int32_t pad_top, pad_left, pad_bottom, pad_right;
+} secateur_window;
+
+/* ---- operations: each returns a status ---- */
+
+/* From an input to a value of the same shape, and from a value to an output. */
+SECATEUR_API int32_t secateur_to_chw(secateur_program*, int32_t in, int32_t out);
+SECATEUR_API int32_t secateur_to_nhwc(secateur_program*, int32_t in, int32_t out);
+/* The same numbers in TFLite's order (height, width, channels) under another shape of equal size. */
+SECATEUR_API int32_t secateur_reshape(secateur_program*, int32_t in, int32_t out);
+
+/* Convolution with the non-zero weights only. Row o holds the weights of output channel o: entries
+ * rows[o] to rows[o + 1] of `columns` and `values`, columns rising, each
+ * (y * kernel_width + x) * in_channels + c. `row_count` is out_channels + 1, rows[0] is 0 and
+ * the last is `count`. `bias` has `bias_count` = out_channels numbers or is NULL. Groups: make one operation a group. */
+SECATEUR_API int32_t secateur_sparse_conv2d(secateur_program*, int32_t in, int32_t out,
+                                            const secateur_window*, const int32_t* rows,
+                                            int32_t row_count, const int32_t* columns,
+                                            const float* values, int64_t count, const float* bias,
+                                            int64_t bias_count, const secateur_epilogue*);
+/* Convolution with all weights, (out_channels, kernel_height, kernel_width, in_channels), `count` in all. */
+SECATEUR_API int32_t secateur_conv2d(secateur_program*, int32_t in, int32_t out, const secateur_window*,
+                                     const float* weights, int64_t count, const float* bias,
+                                     int64_t bias_count, const secateur_epilogue*);
+/* Depthwise convolution; weights are (kernel_height, kernel_width, out_channels), out_channels a multiple
+ * of in_channels; output channel o reads input channel o / multiplier. */
+SECATEUR_API int32_t secateur_depthwise_conv2d(secateur_program*, int32_t in, int32_t out,
+                                               const secateur_window*, const float* weights,
+                                               int64_t count, const float* bias,
+                                               int64_t bias_count, const secateur_epilogue*);
+
+typedef enum {
+  SECATEUR_ADD = 0,
+  SECATEUR_SUB = 1,
+  SECATEUR_MUL = 2,
+  SECATEUR_DIV = 3,
+  SECATEUR_MAXIMUM = 4,
+  SECATEUR_MINIMUM = 5,
+  SECATEUR_SQUARED_DIFFERENCE = 6
+} secateur_binary_function;
+/* Either operand may have 1 channel, or a 1 x 1 image, or both, where the output has more. */
+SECATEUR_API int32_t secateur_binary(secateur_program*, int32_t function, int32_t left, int32_t right,
+                                     int32_t out, const secateur_activation*);
+SECATEUR_API int32_t secateur_unary(secateur_program*, int32_t in, int32_t out,
+                                    const secateur_activation*);
+
+typedef enum { SECATEUR_MAX_POOL = 0, SECATEUR_AVERAGE_POOL = 1 } secateur_pool_function;
+/* Padding counts for nothing, as in TFLite: averages are over the pixels inside. Dilation is 1; each
+ * padding is smaller than the kernel. */
+SECATEUR_API int32_t secateur_pool(secateur_program*, int32_t function, int32_t in, int32_t out,
+                                   const secateur_window*, const secateur_activation*);
+/* The mean over all pixels; the output is a 1 x 1 image. */
+SECATEUR_API int32_t secateur_mean(secateur_program*, int32_t in, int32_t out);
+
+typedef enum { SECATEUR_BILINEAR = 0, SECATEUR_NEAREST = 1 } secateur_resize_function;
+/* TFLite's RESIZE_BILINEAR and RESIZE_NEAREST_NEIGHBOR; not both flags at once. */
+SECATEUR_API int32_t secateur_resize(secateur_program*, int32_t function, int32_t in, int32_t out,
+                                     int32_t align_corners, int32_t half_pixel_centers);
+/* Along the channels. */
+SECATEUR_API int32_t secateur_concat(secateur_program*, const int32_t* ins, int32_t count, int32_t out);
+/* `before` and the output's shape say where the input lies in it; the rest is `fill`. */
+SECATEUR_API int32_t secateur_pad(secateur_program*, int32_t in, int32_t out, int32_t before_channels,
+                                  int32_t before_height, int32_t before_width, float fill);
+/* The part of the input, of the output's shape, that begins there. */
+SECATEUR_API int32_t secateur_slice(secateur_program*, int32_t in, int32_t out, int32_t begin_channel,
+                                    int32_t begin_height, int32_t begin_width);
+/* exp(beta x) / sum(exp(beta x)) over the channels of each pixel. */
+SECATEUR_API int32_t secateur_softmax(secateur_program*, int32_t in, int32_t out, float beta);
+
+/* ---- running ---- */
+
+/* Plans the memory for this many images; nothing can be added afterwards. May be called again with another
+ * batch: weights stay as they are. */
+SECATEUR_API int32_t secateur_finalize(secateur_program*, int32_t batch);
+/* `inputs` and `outputs` in the order they were made; aligned as float is. `threads` is at least 1, the
+ * caller's included. `seconds`, if not NULL, gets the time of each operation, secateur_operations() of
+ * them. */
+SECATEUR_API int32_t secateur_run(secateur_program*, const float* const* inputs, float* const* outputs,
+                                  int32_t threads, double* seconds);
+
+/* ---- what a program is ---- */
+SECATEUR_API const char* secateur_isa(const secateur_program*);
+SECATEUR_API int32_t secateur_operations(const secateur_program*);
+/* What operation `index` runs, for people: "sparse 1x1 512>512 90.1% zeros, tile 64". NULL if there is
+ * none; valid until the program changes or goes. */
+SECATEUR_API const char* secateur_describe(secateur_program*, int32_t index);
+/* Multiply-adds that operation `index` does for one image; 0 for operations that have none; -1 if wrong. */
+SECATEUR_API int64_t secateur_multiply_adds(const secateur_program*, int32_t index);
+/* Bytes of packed weights, and of memory for values (0 before secateur_finalize). */
+SECATEUR_API int64_t secateur_weight_bytes(const secateur_program*);
+SECATEUR_API int64_t secateur_arena_bytes(const secateur_program*);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* SECATEUR_H_ */
