@@ -74,5 +74,11 @@ def test_mistakes_are_one_line(arguments, message, dense, folder, no_programs):
     assert "Traceback" not in error
 
 
+def test_names_are_no_markup(dense, folder):
+    path = folder / "[bold]a.tflite"
+    path.write_bytes(dense.read_bytes())
+    assert path.name in call(path, "--on", "litert", "--runs", 1)
+
+
 def test_setup_without_models_only_sets_up(node):
     assert call("--setup", "litert", "--setup", "web") == ""

@@ -1,5 +1,6 @@
 """The same inputs for all models, whatever type they take, and how outputs are compared."""
 
+import doctest
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from secateur.benchmarking import inputs
 from secateur.benchmarking.inputs import make_inputs, real_numbers, relative_difference
 from secateur.benchmarking.models import ModelFile, TensorSpec, read_models, with_fixed_shapes
 
@@ -33,6 +35,11 @@ def test_nothing_is_near_to_what_is_no_number():
     assert relative_difference(one, nan) == relative_difference(nan, one) == np.inf
     assert relative_difference((np.zeros(1),), one) == np.inf
     assert relative_difference((np.zeros(1),), (np.zeros(1),)) == 0
+
+
+def test_the_example_in_the_docstring_runs():
+    found = doctest.testmod(inputs)
+    assert (found.failed, found.attempted) == (0, 1)
 
 
 def test_outputs_of_different_sizes_are_not_compared():
@@ -120,3 +127,21 @@ def test_an_open_batch_size_is_fixed_and_nothing_else(dense):
     assert list(after["shape_signature"]) == [1, 32, 32, 3]
     changed = np.frombuffer(data, np.uint8) != np.frombuffer(fixed, np.uint8)
     assert 0 < changed.sum() < 400
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_damaged_files_are_told(sparse, tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    data = bytearray(sparse.read_bytes())
+    for place in rng.integers(8, len(data) // 4, 40):
+        data[place] ^= 1 << rng.integers(8)
+    path = tmp_path / "flipped.tflite"
+    path.write_bytes(data)
+    for read in (lambda: read_models([path]), lambda: with_fixed_shapes(bytes(data))):
+        try:
+            assert read()
+        except ValueError as error:
+            message = str(error)
+        else:
+            continue
+        assert "damaged" in message

@@ -28,6 +28,10 @@ _DTYPES = {
 }
 
 
+# The place of the field `shape_signature` in the table `Tensor` of the schema.
+_SHAPE_SIGNATURE = 18
+
+
 @dataclass(frozen=True)
 class TensorSpec:
     """An input or output of a model.
@@ -94,22 +98,33 @@ def with_fixed_shapes(data: bytes) -> bytes:
 
     Returns:
         The same file, where each open length is the one the file gives beside it, 1 for a batch.
+
+    Raises:
+        ValueError: If the file is damaged.
     """
-    import numpy as np
     from ai_edge_litert import schema_py_generated as schema
 
     fixed = bytearray(data)
-    model = schema.Model.GetRootAs(data, 0)
-    for graph in map(model.Subgraphs, range(model.SubgraphsLength())):
-        for tensor in map(graph.Tensors, range(graph.TensorsLength())):
-            table = tensor._tab
-            field = table.Offset(18)  # shape_signature
-            if tensor.ShapeSignatureLength() != tensor.ShapeLength() or not field:
-                continue
-            start = table.Vector(field)
-            shape = np.asarray(tensor.ShapeAsNumpy(), "<i4").tobytes()
-            fixed[start : start + len(shape)] = shape
+    try:
+        model = schema.Model.GetRootAs(data, 0)
+        for graph in map(model.Subgraphs, range(model.SubgraphsLength())):
+            for tensor in map(graph.Tensors, range(graph.TensorsLength())):
+                _fix(fixed, tensor)
+    except Exception as error:  # a damaged flatbuffer fails in many ways
+        raise ValueError(
+            f"The .tflite file is damaged or half-written ({type(error).__name__}: {error}). "
+            f"Convert the model again. Received: {len(data)} bytes"
+        ) from error
     return bytes(fixed)
+
+
+def _fix(data: bytearray, tensor: Any) -> None:
+    """Write the shape of a tensor over its signature, in which -1 is an open length."""
+    field = tensor._tab.Offset(_SHAPE_SIGNATURE)
+    if field and tensor.ShapeSignatureLength() == tensor.ShapeLength() > 0:
+        start = tensor._tab.Vector(field)
+        shape = tensor.ShapeAsNumpy().astype("<i4").tobytes()
+        data[start : start + len(shape)] = shape
 
 
 def _read(path: Path, name: str) -> ModelFile:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
+from rich.status import Status
 
 from secateur.benchmarking import DEFAULT_TARGETS, TARGETS, BenchmarkReport, get_target
 from secateur.benchmarking import benchmark as measure
@@ -86,9 +89,9 @@ def benchmark(
         check_folder(plot)
     if setup:
         with console.status("Setting up") as status:
-            done = [get_target(name).setup(status.update) for name in setup]
+            done = [get_target(name).setup(_shower(status)) for name in setup]
         for line in done:
-            console.print(line, highlight=False)
+            console.print(line, highlight=False, markup=False)
         if not models:
             return
     files = models or []
@@ -116,7 +119,9 @@ def benchmark(
                 seed=seed,
                 show=show,
                 progress=lambda text: console.print(text, highlight=False, markup=False),
-                started=lambda url: console.print(_invitation(url, host), highlight=False),
+                started=lambda url: console.print(
+                    _invitation(url, host), highlight=False, soft_wrap=True
+                ),
             )
         return
     with console.status("Starting") as status:
@@ -128,9 +133,14 @@ def benchmark(
             threads=threads,
             seed=seed,
             profile=profile,
-            progress=status.update,
+            progress=_shower(status),
         )
     show(report)
+
+
+def _shower(status: Status) -> Callable[[str], None]:
+    """Shows progress; names of files may hold what rich takes for markup."""
+    return lambda text: status.update(escape(text))
 
 
 def _invitation(url: str, host: str) -> str:
