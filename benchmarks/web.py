@@ -6,7 +6,8 @@
 
 The networks are built here from plain Keras layers in the form that XNNPACK runs sparse, with random
 weights, so that size, speed and numbers are real, and accuracy is not spoken of. The weights of the
-1x1 convolutions are pruned by magnitude; the dense file holds weights without zeros. Prints ratios
+1x1 convolutions are pruned by magnitude; the dense file holds weights without zeros, so that outputs
+differ from its outputs: what counts is that each file gives what LiteRT gives. Prints ratios
 first and writes JSON. Needs TensorFlow for its converter, and Node with npm.
 """
 
