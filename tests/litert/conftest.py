@@ -58,3 +58,41 @@ def images():
 @pytest.fixture(scope="session")
 def keras_scores(cnn, images):
     return keras.ops.convert_to_numpy(cnn(images, training=False))
+
+
+def mobile_net(pool=False, name="mobile"):
+    """A MobileNet in small that XNNPACK runs sparse, unless pooling is put into the middle."""
+    keras.utils.set_random_seed(3)
+    image = keras.Input((16, 16, 3), name="image")
+    x = layers.ZeroPadding2D(1)(image)
+    x = layers.Conv2D(8, 3, 2, name="stem")(x)
+    x = layers.ReLU(6)(x)
+    for i, channels in enumerate((24, 48)):
+        x = layers.DepthwiseConv2D(3, padding="same", name=f"depthwise_{i}")(x)
+        x = layers.ReLU(6)(x)
+        x = layers.Conv2D(channels, 1, name=f"pointwise_{i}")(x)
+        x = layers.BatchNormalization()(x)
+        x = layers.ReLU(6)(x)
+        if pool and i == 0:
+            x = layers.MaxPooling2D()(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(image, layers.Dense(5, name="logits")(x), name=name)
+    for layer in model.layers:
+        if layer.name.startswith("pointwise"):
+            kernel = keras.ops.convert_to_numpy(layer.kernel)
+            limit = np.quantile(np.abs(kernel), 0.9)
+            layer.kernel.assign(np.where(np.abs(kernel) < limit, -0.0, kernel))
+    return model
+
+
+@pytest.fixture(scope="session")
+def mobile():
+    return mobile_net()
+
+
+@pytest.fixture(scope="session")
+def mobile_file(mobile, tmp_path_factory):
+    """The path of the same as a dense float32 `.tflite` file."""
+    path = tmp_path_factory.mktemp("mobile") / "mobile.tflite"
+    path.write_bytes(convert_model(mobile))
+    return path

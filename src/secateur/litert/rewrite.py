@@ -11,13 +11,15 @@ import numpy as np
 from secateur.litert.graph import (
     DTYPES,
     FLOAT16,
+    FLOAT32,
     add_buffer,
     add_opcode,
+    consumers,
     indices,
     is_constant,
     opcode_name,
 )
-from secateur.litert.weights import dense_values
+from secateur.litert.weights import dense_values, find_weights
 
 _TYPES = {dtype: number for number, dtype in DTYPES.items()}
 
@@ -43,6 +45,22 @@ def fold_float16(model: Any) -> None:
         lambda tensor: tensor.type == FLOAT16,
         lambda values: values.astype(np.float32),
     )
+
+
+def unsign_zeros(model: Any) -> None:
+    """Make each negative zero among float32 weights a plain one, which compresses better.
+
+    Masking by multiplication leaves them behind; no sum of products differs by them.
+
+    Args:
+        model: A `ModelT`, changed in place.
+    """
+    for weight in find_weights(model):
+        tensor = model.subgraphs[weight.graph].tensors[weight.constant]
+        if tensor.type == FLOAT32:
+            values = dense_values(model, tensor)
+            if np.signbit(values[values == 0]).any():
+                set_values(model, tensor, values + np.float32(0))
 
 
 def set_values(model: Any, tensor: Any, values: np.ndarray) -> None:
@@ -101,9 +119,10 @@ def _fold(
     fits: Callable[[Any], bool],
     change: Callable[[np.ndarray], np.ndarray],
 ) -> None:
-    """Replace the operators of a kind that read a constant by what they write."""
+    """Make constants what the operators of a kind would make of them, and drop the operators."""
     for graph in model.subgraphs:
         results, kept = set(indices(graph.outputs)), []
+        folded: dict[int, int] = {}
         for operator in graph.operators or ():
             inputs, outputs = indices(operator.inputs), indices(operator.outputs)
             source = graph.tensors[inputs[0]] if len(inputs) == len(outputs) == 1 else None
@@ -112,11 +131,23 @@ def _fold(
                 or opcode_name(model, operator) != kind
                 or not is_constant(model, source)
                 or not fits(source)
-                or outputs[0] in results
+                or not results.isdisjoint((*inputs, *outputs))
             ):
                 kept.append(operator)
-                continue
-            target = graph.tensors[outputs[0]]
-            set_values(model, target, change(dense_values(model, source)))
-            target.name = source.name
+            else:
+                folded[outputs[0]] = inputs[0]
+        readers = consumers(graph)
+        for target, constant in folded.items():
+            if len(readers[constant]) > 1:  # something reads it as it is
+                graph.tensors.append(copy(graph.tensors[constant]))
+                folded[target] = len(graph.tensors) - 1
+            tensor = graph.tensors[folded[target]]
+            set_values(model, tensor, change(dense_values(model, tensor)))
+            tensor.sparsity = None
+            if tensor.quantization is None:
+                tensor.quantization = graph.tensors[target].quantization
         graph.operators = kept
+        for operator in kept:
+            operator.inputs = np.array(
+                [folded.get(tensor, tensor) for tensor in indices(operator.inputs)], np.int32
+            )

@@ -8,7 +8,7 @@ from typing import Any
 from secateur.litert.flatbuffer import read_model, write_model
 from secateur.litert.names import shorten_names
 from secateur.litert.quantize import quantize_float16, quantize_weights
-from secateur.litert.rewrite import fold_densify
+from secateur.litert.rewrite import fold_densify, unsign_zeros
 from secateur.litert.sparse_encoding import Layout
 from secateur.litert.sparsify import sparsify
 from secateur.litert.storage import Decision, decide
@@ -50,6 +50,7 @@ def dense_file(data: bytes, quantize: str | None, short_names: bool = False) -> 
     """
     model = read_model(data)
     fold_densify(model)
+    unsign_zeros(model)
     if quantize is not None:
         _QUANTIZERS[quantize](model)
     if short_names:
