@@ -4,8 +4,8 @@
 
 - ENGAGES: its 1x1 convolutions run sparse, and the numbers stay right.
 - DENSE: nothing changes; marking a weight sparse is harmless and useless.
-- WRONG: XNNPACK rewrites a part of the network that it does not leave properly, and the numbers
-  change. Nothing in such a file may be marked sparse.
+- WRONG: XNNPACK rewrites a part of the network that it does not leave properly: the numbers change,
+  or the file does not load. Nothing in such a file may be marked sparse.
 
 `sparsify(model)` puts zeros into the 1x1 kernels, and gives biases and batch statistics values, so
 that a wrong result shows.
@@ -21,7 +21,8 @@ from keras import layers as L
 from keras import ops
 
 ENGAGES, DENSE, WRONG = "engages", "dense", "wrong"
-SIZE = 32
+# No height is a number of channels anywhere, which would hide mistakes between the two.
+SIZE = 24
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +51,7 @@ def head(x, units=10):
     return L.Dense(units)(L.GlobalAveragePooling2D()(x))
 
 
-def network(middle=None, begin=stem, end=head, channels=3, batch=None):
+def network(middle=None, begin=stem, end=head, channels=3, batch=1):
     """Stem, two separable convolutions, what is to be tested, one more, and an end."""
     inputs = keras.Input((SIZE, SIZE, channels), batch_size=batch)
     x = separable(separable(begin(inputs)))
@@ -62,6 +63,11 @@ def network(middle=None, begin=stem, end=head, channels=3, batch=None):
 def strided(size, stride, pad, **kwargs):
     """A depthwise convolution with its own padding layer."""
     return lambda x: L.DepthwiseConv2D(size, stride, "valid", **kwargs)(L.ZeroPadding2D(pad)(x))
+
+
+def shrink(x):
+    """To a quarter of the size, rounded up."""
+    return strided(3, 2, 1)(strided(5, 2, 2)(x))
 
 
 def layer(kind, *args, **kwargs):
@@ -84,6 +90,10 @@ def squeeze(x, pool):
     return L.Multiply()([x, L.Conv2D(16, 1, activation="sigmoid")(y)])
 
 
+def pool(x):
+    return L.GlobalAveragePooling2D(keepdims=True)(x)
+
+
 def pool_and_reshape(x):
     return L.Reshape((1, 1, x.shape[-1]))(L.GlobalAveragePooling2D()(x))
 
@@ -103,28 +113,7 @@ def other_padding(pad):
 def upsampled_pixels(x):
     x = L.UpSampling2D(interpolation="bilinear")(x)
     x = L.Conv2D(12, 1)(x)
-    return DepthToSpace(2)(x)
-
-
-@keras.saving.register_keras_serializable("battery")
-class DepthToSpace(L.Layer):
-    """Channels to pixels, as `tf.nn.depth_to_space` does it."""
-
-    def __init__(self, block, **kwargs):
-        super().__init__(**kwargs)
-        self.block = block
-
-    def call(self, x):
-        import tensorflow as tf
-
-        return tf.nn.depth_to_space(x, self.block)
-
-    def compute_output_shape(self, shape):
-        b, h, w, c = shape
-        return (b, h * self.block, w * self.block, c // self.block**2)
-
-    def get_config(self):
-        return {**super().get_config(), "block": self.block}
+    return ops.depth_to_space(x, 2)
 
 
 def _activation(name):
@@ -163,21 +152,23 @@ BATTERY = {
     "hard_swish": _activation("hard_swish"),
     "Rescaling in front": _engages(begin=lambda x: stem(L.Rescaling(1 / 127.5, -1.0)(x))),
     "SpatialDropout": _engages(layer(L.SpatialDropout2D, 0.2)),
-    "batch of 1": _engages(batch=1),
+    "open batch": _engages(batch=None),
     "batch of 8": _engages(batch=8),
-    "pointwise head": _engages(
-        end=lambda x: L.Conv2D(10, 1)(L.GlobalAveragePooling2D(keepdims=True)(x))
-    ),
+    "pointwise head of two": _engages(end=lambda x: L.Conv2D(10, 1)(pointwise(pool(x), 20))),
     "bilinear upsampling, depth to space": _engages(end=upsampled_pixels),
     "two heads": _engages(end=two_heads),
     "softmax head": _engages(end=lambda x: L.Softmax()(head(x))),
+    "Flatten behind pooling": _engages(end=lambda x: L.Dense(10)(L.Flatten()(pool(x)))),
+    "strided to one pixel": _engages(lambda x: shrink(shrink(x))),
     # What it leaves dense.
+    "Dense on a map, open batch": _dense(layer(L.Dense, 16, activation="relu"), batch=None),
+    "squeeze and excite by Reshape, open batch": _dense(
+        lambda x: squeeze(x, pool_and_reshape), batch=None
+    ),
     "PReLU": _dense(layer(L.PReLU, shared_axes=[1, 2])),
     "Concatenate": _dense(lambda x: L.Concatenate()([x, pointwise(x)])),
-    "depthwise 7x7": _dense(layer(L.DepthwiseConv2D, 7, padding="same")),
-    "depthwise dilation 2": _dense(layer(L.DepthwiseConv2D, 3, padding="same", dilation_rate=2)),
-    "depthwise multiplier 2": _dense(
-        layer(L.DepthwiseConv2D, 3, padding="same", depth_multiplier=2)
+    "depthwise dilation 2, open batch": _dense(
+        layer(L.DepthwiseConv2D, 3, padding="same", dilation_rate=2), batch=None
     ),
     "1 channel": _dense(channels=1),
     "4 channels": _dense(channels=4),
@@ -186,22 +177,37 @@ BATTERY = {
     "stem padded below only": _dense(begin=other_padding(((0, 1), (0, 1)))),
     "stem 7x7": _dense(begin=lambda x: L.Conv2D(8, 7, 2, "valid")(L.ZeroPadding2D(3)(x))),
     "end Flatten": _dense(end=lambda x: L.Dense(10)(L.Flatten()(x))),
-    "end AveragePooling": _dense(end=lambda x: L.Dense(10)(L.Flatten()(L.AveragePooling2D(16)(x)))),
+    "end AveragePooling": _dense(end=lambda x: L.Dense(10)(L.Flatten()(L.AveragePooling2D(12)(x)))),
     "end GlobalMaxPooling": _dense(end=lambda x: L.Dense(10)(L.GlobalMaxPooling2D()(x))),
     "end convolution": _dense(end=layer(L.Conv2D, 4, 1)),
     "nearest upsampling": _dense(layer(L.UpSampling2D)),
+    "an addition of itself": _dense(lambda x: L.Add()([x, x])),
     # What it gets wrong.
     "MaxPooling": _wrong(layer(L.MaxPooling2D)),
-    "AveragePooling": _wrong(layer(L.AveragePooling2D)),
+    "AveragePooling": _wrong(layer(L.AveragePooling2D, 2)),
+    "depthwise 7x7": _wrong(layer(L.DepthwiseConv2D, 7, padding="same")),
+    "depthwise multiplier 2": _wrong(
+        layer(L.DepthwiseConv2D, 3, padding="same", depth_multiplier=2)
+    ),
+    "depthwise dilation 2": _wrong(layer(L.DepthwiseConv2D, 3, padding="same", dilation_rate=2)),
+    "depthwise same stride 2": _wrong(layer(L.DepthwiseConv2D, 3, 2, padding="same")),
+    "PReLU behind a convolution": _wrong(lambda x: L.PReLU(shared_axes=[1, 2])(L.Conv2D(16, 1)(x))),
+    "arithmetic with a constant": _wrong(lambda x: L.ReLU()(x * 0.5 + 0.1)),
     "ordinary 3x3": _wrong(layer(L.Conv2D, 16, 3, padding="same")),
     "strided 1x1": _wrong(layer(L.Conv2D, 16, 1, strides=2)),
     "grouped 1x1": _wrong(layer(L.Conv2D, 16, 1, groups=2)),
     "map and head": _wrong(end=map_and_head),
+    "pointwise head": _wrong(end=lambda x: L.Conv2D(10, 1)(pool(x))),
+    "pooled gate": _wrong(lambda x: x * ops.sigmoid(pool(x))),
+    "mean over channels": _wrong(lambda x: x * ops.mean(x, axis=-1, keepdims=True)),
+    "mean over rows": _wrong(lambda x: x + ops.mean(x, axis=1, keepdims=True)),
+    "softmax of pooled pixels": _wrong(end=lambda x: L.Softmax()(pool(x))),
+    "Concatenate of pooled pixels": _wrong(end=lambda x: L.Concatenate()([pool(x), pool(x)])),
 }
 
 
 def sparsify(model, share=0.9, seed=0):
-    """Sets the smallest `share` of each 1x1 kernel to zero, and fills what Keras starts at zero."""
+    """Sets `share` of each 1x1 kernel to zero, the rest to what keeps numbers of order 1."""
     rng = np.random.default_rng(seed)
     for each in model._flatten_layers():
         for weight in each.weights:
@@ -211,8 +217,9 @@ def sparsify(model, share=0.9, seed=0):
             elif weight.path.endswith(("gamma", "moving_variance")):
                 weight.assign(rng.uniform(0.5, 1.5, value.shape))
             elif is_pointwise(weight):
-                cut = np.sort(np.abs(value), axis=None)[int(share * value.size) - 1]
-                weight.assign(np.where(np.abs(value) <= cut, 0, value))
+                value = rng.normal(0, (2 / value.shape[-2] / (1 - share)) ** 0.5, value.shape)
+                value.flat[rng.permutation(value.size)[: round(share * value.size)]] = 0
+                weight.assign(value)
     return model
 
 

@@ -13,7 +13,8 @@ import dataclasses
 
 from secateur.xnnpack.fusion import fuse
 from secateur.xnnpack.graph import Graph, Node, Value
-from secateur.xnnpack.rules import Reason, Role, judge, kernel_is_right
+from secateur.xnnpack.kernels import is_right
+from secateur.xnnpack.rules import Reason, Role, judge
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,11 +113,7 @@ class _Rewriter:
             self._check_consumers()
             wrong += self._undefined()
             first = self._channels_first()
-            wrong += [
-                Blocker(Reason.WRONG, node)
-                for node in self.nodes
-                if not kernel_is_right(node, first)
-            ]
+            wrong += self._wrong(first)
         clusters = self._clusters(first, found)
         return Rewrite(tuple(self.nodes), self.judged, clusters, tuple(wrong))
 
@@ -232,6 +229,16 @@ class _Rewriter:
             if zeros * 3 > parameters * 2:
                 first.update(value for value in self.nodes[n].inputs if not value.constant)
         return first
+
+    def _wrong(self, first: set[Value]) -> list[Blocker]:
+        inside = self.graph.consumers()
+        beyond = self.graph.beyond
+        readers = {
+            value: [*inside.get(value, ()), *beyond.get(value, ())] for value in (*inside, *beyond)
+        }
+        return [
+            Blocker(Reason.WRONG, node) for node in self.nodes if not is_right(node, first, readers)
+        ]
 
     def _clusters(self, first: set[Value], found: bool) -> tuple[Cluster, ...]:
         by_leader: dict[int, list[int]] = {}

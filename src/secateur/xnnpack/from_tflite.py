@@ -19,7 +19,7 @@ from secateur.litert.graph import (
     text,
 )
 from secateur.litert.graph import values as stored_values
-from secateur.xnnpack.graph import Graph, Kind, Node, Value, Window
+from secateur.xnnpack.graph import BATCH_SIZE, Graph, Kind, Node, Value, Window
 from secateur.xnnpack.rules import Reason
 
 _SAME = 0
@@ -80,9 +80,28 @@ class _Reader:
             if name in _UNPACKED and self._unpacks(name, operator):
                 continue
             nodes += self._nodes(name, operator, place)
+        self._find_batch_sizes(nodes)
         inputs = [self._value(i) for i in indices(self.graph.inputs) if i >= 0]
         outputs = [self._value(i) for i in indices(self.graph.outputs) if i >= 0]
         return Graph(nodes, inputs, outputs, self.marked)
+
+    def _find_batch_sizes(self, nodes: list[Node]) -> None:
+        """Tells operations that ask for the batch size from those that ask for the whole shape."""
+        sizes = set()
+        for node in nodes:
+            if node.operation == "STRIDED_SLICE":
+                tensors = indices(self.graph.operators[node.source].inputs)[1:3]
+                known = all(is_constant(self.model, self.tensors[i]) for i in tensors)
+                bounds = [list(stored_values(self.model, self.tensors[i])) for i in tensors * known]
+                if bounds == [[0], [1]]:
+                    sizes.add(node)
+        readers: dict[Value, list[Node]] = {}
+        for node in nodes:
+            for value in node.inputs:
+                readers.setdefault(value, []).append(node)
+        for node in nodes:
+            if node.operation == "SHAPE" and sizes.issuperset(readers.get(node.outputs[0], ())):
+                node.operator = BATCH_SIZE
 
     def _unpacks(self, name: str, operator: Any) -> bool:
         """Whether an operation only unpacks a constant, which is done when the file is loaded."""
@@ -111,7 +130,7 @@ class _Reader:
             info = self.tensors[tensor]
             source = self.packed.get(tensor, tensor)
             self.values[tensor] = Value(
-                shape(info),
+                _open_shape(info),
                 "int8" if self._dtype(tensor) in _QUANTIZED else self._dtype(tensor),
                 text(info.name),
                 constant=tensor in self.packed or is_constant(self.model, info),
@@ -139,6 +158,7 @@ class _Reader:
         options = operator.builtinOptions
         if not self._is_delegated(name, node, tensors, options, operator):
             node.delegated, node.note = False, Reason.NOT_DELEGATED
+            node.kind = Kind.RESHAPE if name == "RESHAPE" else Kind.OTHER
             return [node]
         if name in ("CONV_2D", "DEPTHWISE_CONV_2D"):
             self._count(node.filter)
@@ -209,6 +229,15 @@ class _Reader:
         return True
 
 
+def _open_shape(info: Any) -> tuple[int | None, ...]:
+    """The shape of a tensor; None where it is open, which the file's `shape` shows as 1."""
+    lengths = shape(info)
+    signature = indices(info.shapeSignature)
+    if len(signature) != len(lengths):
+        return lengths
+    return tuple(None if s < 0 else n for s, n in zip(signature, lengths, strict=True))
+
+
 def _window(node: Node, options: Any) -> Window:
     _, height, width, last = (length or 0 for length in node.filter.shape)
     padding = "same" if options.padding == _SAME else "valid"
@@ -228,7 +257,7 @@ def _flattened(node: Node) -> Node:
     """The reshape that the delegate puts in front, which takes the node's place as a reader."""
     data = node.inputs[0]
     flat = Value((None, node.filter.shape[1]), data.dtype, f"{data.name}, flattened")
-    reshape = Node(Kind.OTHER, (data,), (flat,), node.name, "RESHAPE", source=node.source)
+    reshape = Node(Kind.RESHAPE, (data,), (flat,), node.name, "RESHAPE", source=node.source)
     node.inputs = (flat, *node.inputs[1:])
     return reshape
 
@@ -247,10 +276,8 @@ def _simple(name: str, options: Any) -> tuple[Kind, str]:
         return Kind.CLAMP, name.lower()
     if name in _UNARY:
         return Kind.UNARY, name.lower()
-    if name == "RESIZE_BILINEAR":
-        return Kind.RESIZE_BILINEAR, ""
-    if name == "DEPTH_TO_SPACE":
-        return Kind.DEPTH_TO_SPACE, ""
+    if name in ("RESIZE_BILINEAR", "DEPTH_TO_SPACE", "RESHAPE"):
+        return Kind[name], ""
     if name in ("AVERAGE_POOL_2D", "MAX_POOL_2D"):
         one = options.filterHeight == options.filterWidth == 1
         return (Kind.CLAMP if one else Kind.OTHER), ""

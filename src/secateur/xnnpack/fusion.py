@@ -8,8 +8,9 @@ It follows `xnn_subgraph_fusion` and `xnn_subgraph_optimize_common_subgraphs` in
 from __future__ import annotations
 
 import dataclasses
+import math
 
-from secateur.xnnpack.graph import Graph, Kind, Node, Value
+from secateur.xnnpack.graph import Graph, Kind, Node, Value, Window
 
 _CAN_CLAMP = (Kind.CONVOLUTION, Kind.DEPTHWISE, Kind.FULLY_CONNECTED, Kind.CLAMP)
 _POOLS = ("AVERAGE_POOL_2D", "MAX_POOL_2D", "TRANSPOSE_CONV")
@@ -27,7 +28,7 @@ def fuse(graph: Graph) -> Graph:
         A graph without operations that are not needed, with padding in convolutions and clamps
         merged.
     """
-    nodes = [_squared(node) for node in _fuse_padding(_needed(graph), graph)]
+    nodes = [_as_function(node) for node in _fuse_padding(_needed(graph), graph)]
     return dataclasses.replace(graph, nodes=_merge_clamps(nodes, graph))
 
 
@@ -62,8 +63,7 @@ def _fuse_padding(nodes: list[Node], graph: Graph) -> list[Node]:
     result = []
     for node in nodes:
         pad = pads.get(node.inputs[0]) if node.inputs else None
-        while pad is not None and _takes_padding(node):
-            assert node.window is not None
+        if pad is not None and node.window is not None and _takes_padding(node, node.window):
             top, right, bottom, left = node.window.padding
             (before_rows, after_rows), (before_columns, after_columns) = pad.pads[1:3]
             padding = (
@@ -78,7 +78,6 @@ def _fuse_padding(nodes: list[Node], graph: Graph) -> list[Node]:
                 window=dataclasses.replace(node.window, padding=padding),
             )
             gone.add(pad)
-            pad = pads.get(node.inputs[0])
         result.append(node)
     return [node for node in result if node not in gone]
 
@@ -92,21 +91,26 @@ def _is_plain(pad: Node) -> bool:
     )
 
 
-def _takes_padding(node: Node) -> bool:
-    return (
-        node.kind in (Kind.CONVOLUTION, Kind.DEPTHWISE)
-        and node.window is not None
-        and not node.window.same
-    )
+def _takes_padding(node: Node, window: Window) -> bool:
+    return node.kind in (Kind.CONVOLUTION, Kind.DEPTHWISE) and not window.same
 
 
-def _squared(node: Node) -> Node:
-    """A number times itself is the square, which reads it once."""
-    if node.kind is Kind.BINARY and node.operator == "multiply":
-        first, second = node.inputs
-        if first is second:
-            return dataclasses.replace(node, kind=Kind.UNARY, operator="square", inputs=(first,))
+def _as_function(node: Node) -> Node:
+    """Arithmetic that is a function of one value: its square, or a limit to it."""
+    if node.kind is not Kind.BINARY:
+        return node
+    first, second = node.inputs
+    if node.operator == "multiply" and first is second:
+        return dataclasses.replace(node, kind=Kind.UNARY, operator="square", inputs=(first,))
+    if node.operator in ("minimum", "maximum"):
+        value, limit = (second, first) if _is_number(first) else (first, second)
+        if _is_number(limit) and len(limit.shape) <= len(value.shape):
+            return dataclasses.replace(node, kind=Kind.CLAMP, inputs=(value,))
     return node
+
+
+def _is_number(value: Value) -> bool:
+    return value.constant and math.prod(length or 0 for length in value.shape) == 1
 
 
 def _merge_clamps(nodes: list[Node], graph: Graph) -> list[Node]:

@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Any
 
+#: The operator of a node that asks for the length of the first axis only.
+BATCH_SIZE = "batch size"
+
 
 class Kind(Enum):
     """What a node does, as far as XNNPACK's sparse inference tells nodes apart."""
@@ -21,6 +24,7 @@ class Kind(Enum):
     RESIZE_BILINEAR = "bilinear resize"
     DEPTH_TO_SPACE = "depth to space"
     PAD = "padding"
+    RESHAPE = "reshape"
     OTHER = "other"
 
 
@@ -95,6 +99,23 @@ class Window:
         around = (down // 2, right - right // 2, down - down // 2, right // 2)
         return dataclasses.replace(window, padding=around)
 
+    def with_explicit_padding(self, size: Iterable[int | None]) -> Window:
+        """Works out "same" padding where it is the same on both sides of an input of this size.
+
+        That is where `explicit_padding` in a file writes it out for XNNPACK.
+        """
+        lengths = [length for length in size if length is not None]
+        if not self.same or self.dilation != (1, 1) or len(lengths) != 2:
+            return self
+        total = [
+            max((-(-length // stride) - 1) * stride + kernel - length, 0)
+            for length, stride, kernel in zip(lengths, self.strides, self.kernel, strict=True)
+        ]
+        down, right = (pixels // 2 for pixels in total)
+        if total != [2 * down, 2 * right]:
+            return self
+        return dataclasses.replace(self, same=False, padding=(down, right, down, right))
+
 
 @dataclasses.dataclass(eq=False)
 class Node:
@@ -163,12 +184,14 @@ class Graph:
         outputs: What is read outside; may be read inside as well.
         marked: Whether it holds a weight that is marked sparse, and so is looked at for sparse
             inference at all.
+        beyond: Of a part, the operations outside that read its outputs.
     """
 
     nodes: list[Node]
     inputs: list[Value]
     outputs: list[Value]
     marked: bool = True
+    beyond: dict[Value, list[Node]] = dataclasses.field(default_factory=dict)
 
     def producers(self) -> dict[Value, Node]:
         """Returns which node writes each value."""

@@ -34,7 +34,10 @@ def partition(graph: Graph) -> list[Graph]:
             for value in dict.fromkeys(value for node in nodes for value in node.outputs)
             if value in results or not members.issuperset(readers.get(value, ()))
         ]
-        cut.append(Graph(nodes, inputs, outputs, graph.marked))
+        beyond = {
+            value: [n for n in readers.get(value, ()) if n not in members] for value in outputs
+        }
+        cut.append(Graph(nodes, inputs, outputs, graph.marked, beyond))
     return cut
 
 

@@ -43,6 +43,7 @@ class Reason:
     TINY_RESIZE = "it resizes an image one pixel high or wide"
     OPEN_RESHAPE = "a reshape whose batch size is open"
     UNSUPPORTED = "XNNPACK has no sparse form of it"
+    UNKNOWN = "secateur does not know what it becomes in a .tflite file"
     NOT_DELEGATED = "LiteRT does not give it to XNNPACK, so the network is cut in two"
 
     HEAD = "it is behind the end of the sparse part"
@@ -113,6 +114,10 @@ FIXES = {
         "stride 2 in a depthwise convolution, Concatenate by Add, PReLU by ReLU, Flatten before the "
         "head by GlobalAveragePooling2D."
     ),
+    Reason.UNKNOWN: (
+        "Export the model and check the file: `secateur.xnnpack.check('model.tflite')`. Layers must "
+        "be channels-last."
+    ),
     Reason.NOT_DELEGATED: (
         "Replace it by an operation that XNNPACK runs; for UpSampling2D use interpolation='bilinear'."
     ),
@@ -165,7 +170,7 @@ def judge(node: Node) -> tuple[Role, str]:
         reason = _binary(node)
         return (Role.NONE if reason else Role.INSIDE), reason
     if node.kind is Kind.RESIZE_BILINEAR:
-        small = any(length == 1 for length in node.inputs[0].shape[1:3])
+        small = any(length in (1, None) for length in node.inputs[0].shape[1:3])
         return (Role.NONE, Reason.TINY_RESIZE) if small else (Role.INSIDE, "")
     if node.kind in (Kind.UNARY, Kind.CLAMP, Kind.REDUCE):
         if node.kind is Kind.REDUCE and node.operator not in ("mean", "sum"):
@@ -226,38 +231,10 @@ def _binary(node: Node) -> str:
 
 
 def _is_vector(value: Value) -> bool:
-    return sum(length != 1 for length in value.shape) <= 1
+    """An open length counts as 1: it is when XNNPACK looks."""
+    return sum(length not in (1, None) for length in value.shape) <= 1
 
 
 def _either(pair: tuple[int, int]) -> int:
     """Both numbers' bits at once, as XNNPACK compares them: 1 | 2 is neither 1 nor 2."""
     return pair[0] | pair[1]
-
-
-def kernel_is_right(node: Node, first: set[Value]) -> bool:
-    """Says whether an operation computes right where some values are channels-first.
-
-    Args:
-        node: An operation.
-        first: The values that XNNPACK keeps channels-first.
-
-    Returns:
-        False where its kernel reads or writes numbers in the wrong order.
-    """
-    data = node.inputs[:1] if node.kind is not Kind.BINARY else node.inputs
-    inside = [value in first for value in data]
-    (output,) = node.outputs[:1]
-    if not any(inside) and output not in first:
-        return True
-    if node.kind is Kind.REDUCE:
-        return {axis % 4 for axis in node.axes} == {1, 2} or data[0].same_in_both_layouts
-    if node.kind is Kind.DEPTH_TO_SPACE:
-        return output not in first
-    if judge(node)[0] is Role.BEGIN:
-        return not inside[0] or data[0].same_in_both_layouts
-    if output in first and len(output.shape) != 4:
-        return False
-    return all(
-        is_first == (output in first) or value.same_in_both_layouts
-        for value, is_first in zip(data, inside, strict=True)
-    )
