@@ -111,7 +111,8 @@ def test_inspect_reads_tflite_files(folder):
     assert {tuple(tensor["shape"]) for tensor in report["tensors"]} >= {(4, 8), (2, 4)}
 
 
-def test_inspect_needs_no_keras(folder):
+def without_keras(*arguments):
+    """Run the command line where neither Keras nor a backend can be imported."""
     code = """
 import sys
 class Blocker:
@@ -123,13 +124,18 @@ from secateur.cli import main
 main()
 """
     done = subprocess.run(
-        [sys.executable, "-c", code, "inspect", str(folder / "model.keras"), "--json"],
+        [sys.executable, "-c", code, *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["sparsity"] == 16 / 40
+    return done.stdout
+
+
+def test_inspect_needs_no_keras(folder):
+    report = json.loads(without_keras("inspect", folder / "model.keras", "--json"))
+    assert report["sparsity"] == 16 / 40
 
 
 def test_importing_the_command_line_does_not_import_keras():
@@ -201,6 +207,37 @@ def test_export(folder, tmp_path):
     assert report["quantize"] is None
 
 
+def test_export_int8_with_samples_from_a_file(folder, tmp_path):
+    np.savez(tmp_path / "samples.npz", x=np.random.default_rng(0).random((20, 8)))
+    target = tmp_path / "out.tflite"
+    report = json.loads(
+        call("export", folder / "model.keras", "-o", target, "--quantize", "int8",
+             "--representative", tmp_path / "samples.npz", "--json")
+    )  # fmt: skip
+    assert {weight["dtype"] for weight in report["weights"]} == {"int8"}
+    assert report["bytes"] == target.stat().st_size
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """A `.tflite` file with a matrix of 64x64, 9 of 10 weights zero."""
+    folder = tmp_path_factory.mktemp("wide")
+    model = keras.Sequential([keras.Input((64,), name="row"), layers.Dense(64, name="wide")])
+    model.layers[0].kernel.assign(np.where(np.arange(4096).reshape(64, 64) % 10, 0, 0.5))
+    export(model, folder / "wide.tflite")
+    return folder / "wide.tflite"
+
+
+def test_export_makes_tflite_files_smaller(wide, tmp_path):
+    target = tmp_path / "out.tflite"
+    arguments = ["export", wide, "-o", target, "--sparse", "always", "--quantize", "weights"]
+    report = json.loads(without_keras(*arguments, "--json"))
+    assert report["bytes"] == target.stat().st_size < wide.stat().st_size / 5
+    assert report["weights"][0]["zeros"] == 4096 - 410
+    assert report["dense_difference"] == 0
+    assert "64x64 int8, 90.0% zeros" in call(*arguments)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -218,7 +255,14 @@ def test_export(folder, tmp_path):
         (["prune", "{}/model.keras", "--sparsity", ".5", "--layers", "third", "-o", "{}/p.keras"],
          "third"),
         (["export", "{}/model.keras", "-o", "{}/model.onnx"], r"suffix .tflite"),
-        (["export", "{}/model.tflite", "-o", "{}/p.tflite"], "suffix .keras or .h5"),
+        (["export", "{}/model.onnx", "-o", "{}/p.tflite"], "suffix .keras or .h5"),
+        (["export", "{}/gone.tflite", "-o", "{}/p.tflite"], "no such file"),
+        (["export", "{}/model.keras", "-o", "{}/p.tflite", "--quantize", "dynamic", "--sparse",
+          "always"], "sparse='always'"),
+        (["export", "{}/model.keras", "-o", "{}/p.tflite", "--quantize", "int8"],
+         "Received: representative_data=None"),
+        (["export", "{}/model.keras", "-o", "{}/p.tflite", "--representative", "{}/model.keras"],
+         "Received: --representative="),
         (["inspect", "{}/gone.tflite"], "no such file"),
         (["inspect", "{}/model.onnx"], "can be inspected"),
         (["tutorial", "mnist", "--epochs", "0"], "Received: epochs=0"),

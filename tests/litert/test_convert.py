@@ -98,8 +98,10 @@ def test_training_time_layers_and_token_inputs(tmp_path):
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="compares it with the TensorFlow backend")
 def test_the_child_process_gives_the_same_bytes(cnn, cnn_bytes):
     from secateur.litert.convert import _convert_in_child
+    from secateur.litert.shrink import dense_file
 
-    assert _convert_in_child(cnn, None, "tensorflow") == cnn_bytes
+    data = _convert_in_child(cnn, None, [], "tensorflow")
+    assert dense_file(data, None, short_names=True) == cnn_bytes
 
 
 def test_the_batch_size_is_open(cnn_bytes):
@@ -110,8 +112,9 @@ def test_the_batch_size_is_open(cnn_bytes):
 @tensorflow_only
 def test_float16_halves_the_weights(cnn, cnn_bytes, images, keras_scores):
     data = convert_model(cnn, "float16")
-    kernels = [tensor for tensor in read_tensors(data) if tensor.is_kernel]
-    assert {tensor.dtype for tensor in kernels} == {"float16"}
+    kernels = {tensor.size: tensor.dtype for tensor in read_tensors(data) if tensor.is_kernel}
+    # Of those with a few dozen weights the conversion would take more bytes than it saves.
+    assert kernels == {1152: "float16", 36: "float32", 24: "float32"}
     assert len(data) < len(cnn_bytes)
     np.testing.assert_allclose(predict(data, images), keras_scores, atol=1e-2)
 
@@ -159,9 +162,10 @@ def test_a_fixed_batch_size_is_kept():
     assert signature_of(model).inputs == (InputSpec("row", (2, 4), "float32"),)
 
 
-@pytest.mark.parametrize("mode", ["int8", "DYNAMIC", "", 8])
+@pytest.mark.parametrize("mode", ["int4", "DYNAMIC", "", 8])
 def test_an_unknown_quantization(cnn, tmp_path, mode):
-    with pytest.raises(ValueError, match=r'"float16", "dynamic"\. Received: quantize') as e:
+    says = r'None, "float16", "weights", "dynamic", "int8"\. Received: quantize'
+    with pytest.raises(ValueError, match=says) as e:
         export(cnn, tmp_path / "cnn.tflite", quantize=mode)
     assert str(e.value).endswith(f"quantize={mode!r}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -110,15 +111,18 @@ def read_arrays(path: Path) -> Any:
         raise FileNotFoundError(
             f"There is no such file. Check the path. Received: --representative={str(path)!r}"
         )
+    problem = "it is something else"
     try:
         content = np.load(path, allow_pickle=False)
         if isinstance(content, np.ndarray):
             return content
         with content:
             arrays = {name: content[name] for name in content.files}
-    except (ValueError, OSError, EOFError, KeyError) as error:
-        raise ValueError(
-            f"The file holds no arrays of numbers ({error}). Write it with numpy.savez(file, "
-            f"INPUT=array). Received: --representative={str(path)!r}"
-        ) from error
-    return next(iter(arrays.values())) if len(arrays) == 1 else arrays
+        if arrays and all(isinstance(array, np.ndarray) for array in arrays.values()):
+            return next(iter(arrays.values())) if len(arrays) == 1 else arrays
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        problem = str(error)
+    raise ValueError(
+        f"The file holds no arrays of numbers: {problem}. Write it with numpy.savez(file, "
+        f"INPUT=array). Received: --representative={str(path)!r}"
+    )

@@ -7,7 +7,9 @@ names, signatures, metadata.
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,18 +60,34 @@ def read_model(file: str | os.PathLike[str] | bytes) -> Any:
         )
     from ai_edge_litert import schema_py_generated as schema
 
-    try:
+    with blaming_the_file(shown):
         verify(data)
         model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
         _inline(model, data)
         check_model(model)
-    except Exception as error:  # a damaged flatbuffer fails in many ways
+    return model
+
+
+@contextlib.contextmanager
+def blaming_the_file(shown: str) -> Iterator[None]:
+    """Turn whatever error a damaged file leads to into one that says so.
+
+    Args:
+        shown: The file, for the message.
+
+    Raises:
+        ValueError: In place of any error of the block; one that ends in what was received stays.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, ValueError) and "Received: " in str(error):
+            raise
         said = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
         raise ValueError(
             f"The .tflite file is damaged or half-written ({said}). Convert or copy it again. "
             f"Received: file={shown}"
         ) from error
-    return model
 
 
 def write_model(model: Any) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from secateur.litert.flatbuffer import read_model, write_model
+from secateur.litert.flatbuffer import blaming_the_file, read_model, write_model
 from secateur.litert.names import shorten_names
 from secateur.litert.quantize import quantize_float16, quantize_weights
 from secateur.litert.rewrite import fold_densify, unsign_zeros
@@ -49,13 +49,14 @@ def dense_file(data: bytes, quantize: str | None, short_names: bool = False) -> 
         ValueError: If this is no `.tflite` file, or a damaged one.
     """
     model = read_model(data)
-    fold_densify(model)
-    unsign_zeros(model)
-    if quantize is not None:
-        _QUANTIZERS[quantize](model)
-    if short_names:
-        shorten_names(model)
-    tidy(model)
+    with blaming_the_file(f"{len(data)} bytes"):
+        fold_densify(model)
+        unsign_zeros(model)
+        if quantize is not None:
+            _QUANTIZERS[quantize](model)
+        if short_names:
+            shorten_names(model)
+        tidy(model)
     return write_model(model)
 
 
@@ -68,12 +69,16 @@ def sparse_file(data: bytes, sparse: str) -> SparseFile:
 
     Returns:
         The new file and what was decided.
+
+    Raises:
+        ValueError: If the file is damaged.
     """
     from secateur.xnnpack import sparse_weights
 
     model: Any = read_model(data)
-    plan = sparse_weights(model)
-    decisions = tuple(decide(model, sparse, plan))
+    with blaming_the_file(f"{len(data)} bytes"):
+        plan = sparse_weights(model)
+        decisions = tuple(decide(model, sparse, plan))
     layouts = sparsify(model, [decision.key for decision in decisions if decision.sparse])
     if layouts:
         tidy(model)
