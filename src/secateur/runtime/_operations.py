@@ -1,0 +1,310 @@
+"""What the native library can do with images, each as an object that adds itself to a program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from secateur.runtime._program import (
+    IDENTITY,
+    Activation,
+    Epilogue,
+    Program,
+    Shape,
+    Window,
+)
+from secateur.runtime._signatures import Binary, Function, Pool, Resize
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights that are unpacked from the file whenever they are asked for, so that none stay around.
+
+    Args:
+        load: Reads them: (out_channels, height, width, in_channels).
+        shape: Their shape.
+        nonzeros: How many are not zero.
+    """
+
+    load: Callable[[], np.ndarray]
+    shape: tuple[int, ...]
+    nonzeros: int
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def zeros(self) -> float:
+        """The share of zeros."""
+        return 1 - self.nonzeros / self.size if self.size else 0.0
+
+
+@dataclass(eq=False)
+class Operation:
+    """One operation of the native library.
+
+    Args:
+        inputs: The tensors it reads that are no constants of its own.
+        output: The tensor it writes.
+        sources: The shapes of the inputs: channels, height, width.
+        target: That of the output.
+    """
+
+    inputs: list[int]
+    output: int
+    sources: list[Shape]
+    target: Shape
+
+    @property
+    def kind(self) -> str:
+        """What it is, in a word or two."""
+        return type(self).__name__.lower()
+
+    #: Whether it reads images as the caller hands them in, channels last.
+    reads_channels_last = False
+
+    def emit(self, program: Program, values: Mapping[int, int], out: int) -> None:
+        """Add it to a program.
+
+        Args:
+            program: The program.
+            values: The program's values by the numbers of tensors.
+            out: The value to write.
+        """
+        raise NotImplementedError
+
+    def then(self, activation: Activation) -> bool:
+        """Take on a function of its output, where it can; return whether it did."""
+        return False
+
+
+@dataclass(eq=False)
+class Convolution(Operation):
+    """A convolution, or a fully connected layer as one of 1 x 1."""
+
+    weights: Weights
+    bias: np.ndarray | None
+    window: Window
+    first: Activation = IDENTITY
+    residual: int | None = None
+    second: Activation = IDENTITY
+    sparse: bool = False
+    reads_channels_last = True
+
+    @property
+    def kind(self) -> str:
+        """Its kernel's size."""
+        height, width = self.window.kernel
+        return f"{height}x{width} convolution"
+
+    def emit(self, program: Program, values: Mapping[int, int], out: int) -> None:
+        """Add it, with its zeros or without."""
+        residual = None if self.residual is None else values[self.residual]
+        epilogue = Epilogue(self.first, residual, self.second)
+        source, weights = values[self.inputs[0]], self.weights.load()
+        if not self.sparse:
+            program.conv2d(source, out, weights, self.bias, self.window, epilogue)
+            return
+        matrix = weights.reshape(weights.shape[0], -1)
+        places, columns = np.nonzero(matrix)
+        rows = np.concatenate([[0], np.cumsum(np.bincount(places, minlength=len(matrix)))])
+        kept = matrix[places, columns]
+        program.sparse_conv2d(source, out, rows, columns, kept, self.bias, self.window, epilogue)
+
+    def then(self, activation: Activation) -> bool:
+        """Before the residual or behind it."""
+        if self.residual is None and self.first == IDENTITY:
+            self.first = activation
+        elif self.residual is not None and self.second == IDENTITY:
+            self.second = activation
+        else:
+            return False
+        return True
+
+    def add(self, tensor: int, shape: Shape) -> bool:
+        """Add another image to the output; return whether it can."""
+        if self.residual is not None or shape != self.target:
+            return False
+        self.residual = tensor
+        self.inputs.append(tensor)
+        self.sources.append(shape)
+        return True
+
+
+@dataclass(eq=False)
+class Depthwise(Convolution):
+    """A convolution of each channel by itself; weights are (height, width, out_channels)."""
+
+    reads_channels_last = False
+
+    @property
+    def kind(self) -> str:
+        """Its kernel's size."""
+        height, width = self.window.kernel
+        return f"{height}x{width} depthwise convolution"
+
+    def emit(self, program: Program, values: Mapping[int, int], out: int) -> None:
+        """Add it."""
+        residual = None if self.residual is None else values[self.residual]
+        epilogue = Epilogue(self.first, residual, self.second)
+        source, weights = values[self.inputs[0]], self.weights.load()
+        program.depthwise_conv2d(source, out, weights, self.bias, self.window, epilogue)
+
+
+@dataclass(eq=False)
+class Unary(Operation):
+    """A function of each number."""
+
+    function: Activation
+
+    @property
+    def kind(self) -> str:
+        """The function's name."""
+        return self.function.function.name.lower().replace("_", " ")
+
+    def emit(self, program: Program, values: Mapping[int, int], out: int) -> None:
+        """Add it."""
+        program.unary(values[self.inputs[0]], out, self.function)
+
+
+@dataclass(eq=False)
+class Elementwise(Operation):
+    """Two images into one; `constants` holds an operand that is in the file, by its place."""
+
+    function: Binary
+    activation: Activation = IDENTITY
+    constants: dict[int, tuple[Shape, np.ndarray]] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """The function's name."""
+        return self.function.name.lower().replace("_", " ")
+
+    def emit(self, program: Program, values: Mapping[int, int], out: int) -> None:
+        """Add it."""
+        tensors = iter(self.inputs)
+        left, right = (
+            program.constant(*self.constants[i]) if i in self.constants else values[next(tensors)]
+            for i in (0, 1)
+        )
+        program.binary(self.function, left, right, out, self.activation)
+
+    def then(self, activation: Activation) -> bool:
+        """Where it has no function yet."""
+        if self.activation != IDENTITY:
+            return False
+        self.activation = activation
+        return True
+
+
+@dataclass(eq=False)
+class Pooling(Operation):
+    """The largest or the mean number under a window."""
+
+    function: Pool
+    window: Window
+    activation: Activation = IDENTITY
+
+    @property
+    def kind(self) -> str:
+        """The function's name."""
+        return f"{self.function.name.lower()} pooling"
+
+    def emit(self, program: Program, values: Mapping[int, int], out: int) -> None:
+        """Add it."""
+        source = values[self.inputs[0]]
+        program.pool(self.function, source, out, self.window, self.activation)
+
+
+@dataclass(eq=False)
+class Mean(Operation):
+    """The mean over all pixels."""
+
+    def emit(self, program: Program, values: Mapping[int, int], out: int) -> None:
+        """Add it."""
+        program.mean(values[self.inputs[0]], out)
+
+
+@dataclass(eq=False)
+class Resizing(Operation):
+    """Another height and width."""
+
+    function: Resize
+    align_corners: bool
+    half_pixel_centers: bool
+
+    @property
+    def kind(self) -> str:
+        """The function's name."""
+        return f"{self.function.name.lower()} resize"
+
+    def emit(self, program: Program, values: Mapping[int, int], out: int) -> None:
+        """Add it."""
+        flags = self.align_corners, self.half_pixel_centers
+        program.resize(self.function, values[self.inputs[0]], out, *flags)
+
+
+@dataclass(eq=False)
+class Concatenation(Operation):
+    """Images one after the other, along the channels."""
+
+    def emit(self, program: Program, values: Mapping[int, int], out: int) -> None:
+        """Add it."""
+        program.concat([values[tensor] for tensor in self.inputs], out)
+
+
+@dataclass(eq=False)
+class Padding(Operation):
+    """An image within a larger one."""
+
+    before: Shape
+    fill: float
+
+    def emit(self, program: Program, values: Mapping[int, int], out: int) -> None:
+        """Add it."""
+        program.pad(values[self.inputs[0]], out, self.before, self.fill)
+
+
+@dataclass(eq=False)
+class Slice(Operation):
+    """A part of an image."""
+
+    begin: Shape
+
+    def emit(self, program: Program, values: Mapping[int, int], out: int) -> None:
+        """Add it."""
+        program.slice(values[self.inputs[0]], out, self.begin)
+
+
+@dataclass(eq=False)
+class Reshape(Operation):
+    """The same numbers in another shape."""
+
+    def emit(self, program: Program, values: Mapping[int, int], out: int) -> None:
+        """Add it."""
+        program.reshape(values[self.inputs[0]], out)
+
+
+@dataclass(eq=False)
+class Softmax(Operation):
+    """Softmax over the channels of each pixel."""
+
+    beta: float
+
+    def emit(self, program: Program, values: Mapping[int, int], out: int) -> None:
+        """Add it."""
+        program.softmax(values[self.inputs[0]], out, self.beta)
+
+
+def size(shape: Any) -> int:
+    """The number of values of an image."""
+    channels, height, width = shape
+    return int(channels) * int(height) * int(width)
+
+
+SWISH = Activation(Function.SWISH)

@@ -1,0 +1,215 @@
+"""A model divided between the native library and LiteRT, ready to run for inputs of certain shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from secateur.runtime import _native
+from secateur.runtime._costs import Costs
+from secateur.runtime._operations import Convolution, Depthwise
+from secateur.runtime._partition import Segment, choose, segments
+from secateur.runtime._program import Program, isas
+from secateur.runtime._reading import Graph
+from secateur.runtime._steps import LiteRTStep, NativeStep, Place, Refused, Step, connect
+from secateur.runtime._terms import Reason
+from secateur.runtime._units import Unit, find_units
+from secateur.runtime.plan import Plan, PlannedLayer
+from secateur.runtime.profile import LayerTime
+
+# A model is worth a closer look from this share of zeros in some weight.
+_LEAST_ZEROS = 0.3
+
+
+def why_not(model: Any, native: str) -> str | None:
+    """Why a model runs in LiteRT whatever its shapes are; None where it may run natively.
+
+    Args:
+        model: A `ModelT`.
+        native: As for `Interpreter`.
+    """
+    if native == "never":
+        return Reason.NEVER
+    if len(model.subgraphs) != 1:
+        return Reason.SUBGRAPHS
+    graph = model.subgraphs[0]
+    if any(code.customCode is not None for code in model.operatorCodes):
+        return Reason.CUSTOM
+    if any(tensor.isVariable for tensor in graph.tensors or ()):
+        return Reason.STATE
+    looked = Graph(model, [None] * len(graph.tensors or ()))
+    if _STATEFUL.intersection(looked.kinds):
+        return Reason.STATE
+    unique = {t for t in [*looked.inputs, *looked.outputs] if t >= 0}
+    written = set(looked.writers)
+    if (
+        not looked.inputs
+        or not looked.outputs
+        or len(unique) != len(looked.inputs + looked.outputs)
+    ):
+        return Reason.UNREADABLE
+    if not written.issuperset(looked.outputs) or written.intersection(looked.inputs):
+        return Reason.UNREADABLE
+    if any(looked.is_constant(t) for t in unique):
+        return Reason.UNREADABLE
+    if native == "auto" and not _has_zeros(looked):
+        return Reason.NO_ZEROS
+    return None if _native.available() else Reason.MISSING
+
+
+_STATEFUL = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE", "HASHTABLE"}
+
+
+def _has_zeros(graph: Graph) -> bool:
+    for operator, kind in zip(graph.operators, graph.kinds, strict=True):
+        inputs = operator.inputs
+        if kind not in ("CONV_2D", "FULLY_CONNECTED") or inputs is None or len(inputs) < 2:
+            continue
+        tensor = int(inputs[1])
+        dims = graph.tensors[tensor].shape if tensor >= 0 else None
+        if dims is None or not 0 < int(np.prod(np.asarray(dims, object))) <= 2**28:
+            continue
+        values = graph.constant(tensor)
+        if values is not None and np.count_nonzero(values) <= (1 - _LEAST_ZEROS) * values.size:
+            return True
+    return False
+
+
+class Session:
+    """What runs, and how.
+
+    Args:
+        graph: The graph with its shapes.
+        known: The number of operators before the first whose output shape is not known.
+        front: Where the caller puts inputs and looks for outputs.
+        threads: How many threads to use.
+        always: Whether to run natively what can be, at any cost.
+
+    Attributes:
+        plan: Where each layer runs, and why.
+        native: Whether anything runs natively; if not, there are no steps.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        known: int,
+        front: Mapping[int, Place],
+        threads: int,
+        always: bool = False,
+    ) -> None:
+        units = find_units(graph, known)
+        costs = Costs(Program().isa, isas()[0], graph.batch)
+        while True:
+            sides = choose(graph, units, costs, always)
+            parts = segments(graph, units, sides)
+            try:
+                self.steps = self._build(graph, parts, threads)
+                break
+            except Refused as refused:
+                unit, said = refused.args
+                unit.operation, unit.reason = None, f"LiteRT: the native library says: {said}"
+        self.native = any(sides)
+        self._places, self._copied = connect(self.steps, graph, front)
+        self._front = {tensor: front[tensor] for tensor in self._copied}
+        self.plan = _plan(graph, parts, self.steps)
+        #: The tensors that the caller reads and writes, and the constants in the file.
+        self.kept = set(front)
+        self.constants = {t for t in range(len(graph.tensors)) if graph.is_stored(t)}
+
+    @staticmethod
+    def _build(graph: Graph, parts: list[Segment], threads: int) -> list[Step]:
+        if not any(part.native for part in parts):
+            return []  # LiteRT runs the whole file
+        native = [NativeStep(graph, part, threads) if part.native else None for part in parts]
+        return [
+            step if step is not None else LiteRTStep(graph, part, threads)
+            for step, part in zip(native, parts, strict=True)
+        ]
+
+    def run(self) -> None:
+        """Run all steps on the inputs that are there."""
+        for step in self.steps:
+            step.run(self._places)
+        self._finish()
+
+    def _finish(self) -> None:
+        for tensor in self._copied:
+            np.copyto(self._front[tensor](), self._places[tensor]())
+
+    def times(self, runs: int) -> list[LayerTime]:
+        """Run several times and take the median time of each layer."""
+        layers = [layer for i, step in enumerate(self.steps) for layer in _rows(i, step)]
+        seconds = np.zeros((runs, len(layers)))
+        for run in seconds:
+            start = 0
+            for step in self.steps:
+                count = len(step.labels) if isinstance(step, NativeStep) else 1
+                part = np.zeros(count)
+                step.run(self._places, part)
+                run[start : start + count] = part
+                start += count
+            self._finish()
+        medians = np.median(seconds, axis=0) * 1e3
+        return [
+            LayerTime(name, where, kernel, float(ms), work)
+            for (name, where, kernel, work), ms in zip(layers, medians, strict=True)
+        ]
+
+
+def _rows(number: int, step: Step) -> list[tuple[str, str, str, int]]:
+    """Name, side, kernel and multiply-adds of what is timed in a step."""
+    if isinstance(step, LiteRTStep):
+        return [(f"segment {number}", "LiteRT", f"LiteRT, {step.operators} operators", 0)]
+    return [
+        (name, "native", label, work * step.batch)
+        for name, label, work in zip(step.names, step.labels, step.work, strict=True)
+    ]
+
+
+def _plan(graph: Graph, parts: list[Segment], steps: list[Step]) -> Plan:
+    layers = [
+        _layer(graph, unit, part, number, steps)
+        for number, part in enumerate(parts)
+        for unit in part.units
+    ]
+    return Plan(
+        layers=tuple(layers),
+        reason="" if steps else Reason.NOT_WORTH,
+        isa=Program().isa,
+        weight_bytes=sum(step.weight_bytes for step in steps if isinstance(step, NativeStep)),
+        arena_bytes=sum(step.arena_bytes for step in steps if isinstance(step, NativeStep)),
+        litert_bytes=sum(step.bytes for step in steps if isinstance(step, LiteRTStep)),
+    )
+
+
+def _layer(graph: Graph, unit: Unit, part: Segment, number: int, steps: list[Step]) -> PlannedLayer:
+    operation = unit.operation
+    weights = operation.weights if isinstance(operation, Convolution) else None
+    sparse = part.native and isinstance(operation, Convolution) and operation.sparse
+    kernel = ""
+    if steps and part.native:
+        step = steps[number]
+        assert isinstance(step, NativeStep)
+        kernel = step.labels[step.names.index(graph.name(unit.outputs[0]))]
+    if part.native and sparse:
+        reason = Reason.SPARSE
+    elif part.native:
+        mixed = weights is not None and not isinstance(operation, Depthwise)
+        reason = Reason.DENSE if mixed else Reason.WITH_OTHERS
+    else:
+        reason = unit.reason or Reason.COST
+    shape = graph.shapes[unit.outputs[0]] if unit.outputs else None
+    return PlannedLayer(
+        name=graph.name(unit.outputs[0]) if unit.outputs else "",
+        operators=tuple(graph.kinds[place] for place in unit.places),
+        where="native" if part.native else "LiteRT",
+        segment=number,
+        kernel=kernel,
+        shape=shape,
+        zeros=None if weights is None else weights.zeros,
+        sparse=sparse,
+        reason=reason,
+    )

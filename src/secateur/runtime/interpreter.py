@@ -1,0 +1,341 @@
+"""LiteRT's `Interpreter` for pruned models: the same methods and outputs, in less time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter as LiteRT
+from ai_edge_litert.interpreter import OpResolverType
+
+from secateur.litert.flatbuffer import read_model
+from secateur.litert.weights import dense_values
+from secateur.runtime import _whole
+from secateur.runtime._reading import Graph
+from secateur.runtime._session import Session, why_not
+from secateur.runtime._shapes import first_unknown, fix_reshapes, without_weights
+from secateur.runtime._terms import Reason
+from secateur.runtime.plan import Plan
+from secateur.runtime.profile import Profile
+from secateur.runtime.signature import SignatureRunner
+
+
+class Interpreter:
+    """Runs a `.tflite` model; its convolutions leave out their zeros where that is faster.
+
+    A stand-in for `ai_edge_litert.interpreter.Interpreter`. The model is divided: layers that gain
+    run in secateur's native library, the others in LiteRT. A model that gains nothing runs in
+    LiteRT as it is. The outputs are LiteRT's up to rounding, about 1e-5 of the largest value.
+
+    Weights are any of those a file may hold: float32, float16 or int8 ones that are unpacked to
+    float32, sparse-encoded or dense with zeros. Models quantized as a whole run in LiteRT.
+
+    Args:
+        model_path: The path of a `.tflite` file.
+        model_content: Its bytes, instead of its path.
+        experimental_delegates: As in LiteRT; the model then runs in LiteRT.
+        num_threads: How many threads to use, 1 by default.
+        native: "auto" runs natively what is thought to be faster so, "always" whatever can be, as
+            for tests, and "never" nothing.
+        **experimental: Other options of LiteRT's interpreter; the model then runs in LiteRT.
+
+    Raises:
+        ValueError: If both or none of path and content are given, `num_threads` is no positive
+            whole number, there is no such file, or it is damaged.
+
+    Example:
+        >>> interpreter = Interpreter(model_path="model.tflite")  # doctest: +SKIP
+        >>> interpreter.allocate_tensors()  # doctest: +SKIP
+        >>> interpreter.set_tensor(0, images)  # doctest: +SKIP
+        >>> interpreter.invoke()  # doctest: +SKIP
+        >>> print(interpreter.plan())  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model_path: str | os.PathLike[str] | None = None,
+        model_content: bytes | None = None,
+        experimental_delegates: Any = None,
+        num_threads: int | None = None,
+        *,
+        native: str = "auto",
+        **experimental: Any,
+    ) -> None:
+        _check(model_path, model_content, num_threads, native)
+        self._source: str | bytes = bytes(model_content or b"") or os.fspath(model_path or "")
+        self._threads = num_threads or 1
+        self._always = native == "always"
+        self._model: Any = _read(self._source)  # only until there is a plan
+        self._session: Session | None = None
+        self._shapes: list[tuple[int, ...]] | None = None  # for which there is a plan
+        self._ready = False
+        if experimental_delegates:
+            experimental["experimental_delegates"] = experimental_delegates
+        reason = Reason.OPTIONS_GIVEN if experimental else why_not(self._model, native)
+        self._plan = Plan(reason=reason or "")
+        self._shadow: Any = None
+        if reason is not None:
+            self._model = None
+            self._front = self._litert(**experimental)
+            return
+        # LiteRT's interpreter of a model without weights: it knows shapes, names and errors, and it
+        # owns the memory of inputs and outputs. It is never invoked.
+        fix_reshapes(self._model)
+        self._known = first_unknown(self._model)
+        self._tensors = len(self._model.subgraphs[0].tensors)
+        kind = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        self._shadow = LiteRT(
+            model_content=without_weights(self._model), experimental_op_resolver_type=kind
+        )
+        self._front = self._shadow
+
+    def _litert(self, **options: Any) -> Any:
+        """LiteRT's interpreter of the whole file."""
+        return _whole.litert(self._source, self._threads, **options)
+
+    # -- what LiteRT's interpreter has --
+
+    def allocate_tensors(self) -> None:
+        """Get ready for inputs of the shapes asked for; plans what runs where.
+
+        Raises:
+            RuntimeError: If the model does not take such shapes, or an array that `tensor` gave is
+                still in use.
+        """
+        if self._shadow is not None:
+            self._ready = False
+            self._shadow.allocate_tensors()
+            shapes = [_dims(entry) for entry in self._shadow.get_input_details()]
+            if shapes != self._shapes:
+                self._divide()
+                self._shapes = shapes
+        if self._front is not self._shadow:
+            self._front.allocate_tensors()
+        self._ready = True
+
+    def _divide(self) -> None:
+        """Make a plan for the shapes that the shadow has now, and get ready to run it."""
+        if self._model is None:
+            self._model = _read(self._source)
+            fix_reshapes(self._model)
+        model, self._model = self._model, None
+        self._session, self._front = None, self._shadow
+        details = {entry["index"]: entry for entry in self._shadow.get_tensor_details()}
+        known = _known_tensors(model, self._known)
+        count = len(model.subgraphs[0].tensors)
+        shapes = [_dims(details[i]) if i in details and known[i] else None for i in range(count)]
+        graph = Graph(model, shapes)
+        places = {t: self._shadow.tensor(t) for t in [*graph.inputs, *graph.outputs]}
+        if not _whole.apart(places):
+            self._take_whole(Plan(reason=Reason.UNREADABLE))
+            return
+        session = Session(graph, self._known, places, self._threads, self._always)
+        if session.native:
+            self._session, self._plan = session, session.plan
+        else:
+            self._take_whole(session.plan)
+
+    def _take_whole(self, plan: Plan) -> None:
+        self._plan = plan
+        self._front = self._litert()
+        for entry in self._shadow.get_input_details():
+            self._front.resize_tensor_input(entry["index"], entry["shape"])
+
+    def resize_tensor_input(self, input_index: int, tensor_size: Any, strict: bool = False) -> None:
+        """Ask for another shape of an input; takes effect with `allocate_tensors`.
+
+        Args:
+            input_index: The input's number.
+            tensor_size: Its shape.
+            strict: Whether only lengths that the model leaves open may change.
+
+        Raises:
+            ValueError: If there is no such input, or the shape cannot be.
+            RuntimeError: If an array that `tensor` gave is still in use.
+        """
+        self._ready = False
+        if self._shadow is not None:
+            self._shadow.resize_tensor_input(input_index, tensor_size, strict)
+        if self._front is not self._shadow:
+            self._front.resize_tensor_input(input_index, tensor_size, strict)
+
+    def set_tensor(self, tensor_index: int, value: Any) -> None:
+        """Copy values into an input.
+
+        Args:
+            tensor_index: The input's number.
+            value: An array of its shape and dtype.
+
+        Raises:
+            ValueError: If there is no such tensor, shape or dtype differ, or memory was not
+                allocated.
+        """
+        self._front.set_tensor(tensor_index, value)
+
+    def invoke(self) -> None:
+        """Run the model. Other Python threads go on meanwhile.
+
+        Raises:
+            RuntimeError: If `allocate_tensors` was not called, or LiteRT fails.
+        """
+        if self._session is None:
+            self._front.invoke()
+            return
+        self._check_ready()
+        self._session.run()
+
+    def _check_ready(self) -> None:
+        if not self._ready:
+            raise RuntimeError(
+                "The interpreter is not ready to run. Call allocate_tensors() first, and again "
+                "after resize_tensor_input(). Received: invoke()"
+            )
+
+    def get_tensor(self, tensor_index: int, subgraph_index: int = 0) -> Any:
+        """A copy of an input, an output or a constant.
+
+        Args:
+            tensor_index: Its number.
+            subgraph_index: The number of its subgraph.
+
+        Raises:
+            ValueError: If there is no such tensor, or none of its values are kept.
+        """
+        if self._session is None or subgraph_index:
+            return self._front.get_tensor(tensor_index, subgraph_index)
+        self._check_kept(tensor_index)
+        if tensor_index in self._session.kept:
+            return self._front.get_tensor(tensor_index)
+        model = _read(self._source)
+        return np.array(dense_values(model, model.subgraphs[0].tensors[tensor_index]))
+
+    def _check_kept(self, tensor_index: int) -> None:
+        """Refuse what lies within the model: it may not even be computed."""
+        assert self._session is not None
+        if tensor_index not in self._session.kept | self._session.constants:
+            raise ValueError(
+                "Only inputs, outputs and constants can be read: the others are not kept, or not "
+                f"in this form. Received: tensor_index={tensor_index}"
+            )
+
+    def tensor(self, tensor_index: int) -> Callable[[], Any]:
+        """A function that gives the memory of an input or output as an array.
+
+        Do not keep the array: with it in use, nothing can be allocated or resized.
+
+        Args:
+            tensor_index: Its number.
+        """
+        return lambda: self._front.tensor(tensor_index)()
+
+    def get_input_details(self) -> list[dict[str, Any]]:
+        """Name, index, shape, dtype and so on of each input, as in LiteRT."""
+        return self._front.get_input_details()
+
+    def get_output_details(self) -> list[dict[str, Any]]:
+        """Name, index, shape, dtype and so on of each output, as in LiteRT."""
+        return self._front.get_output_details()
+
+    def get_tensor_details(self, subgraph_index: int = 0) -> list[dict[str, Any]]:
+        """Name, index, shape, dtype and so on of each tensor, as in LiteRT."""
+        details = self._front.get_tensor_details(subgraph_index)
+        if self._session is None:
+            return details
+        return [entry for entry in details if entry["index"] < self._tensors]
+
+    def num_subgraphs(self) -> int:
+        """How many subgraphs the model has."""
+        return self._front.num_subgraphs()
+
+    def get_signature_list(self) -> dict[str, Any]:
+        """The signatures with the names of their inputs and outputs."""
+        return self._front.get_signature_list()
+
+    def get_signature_runner(self, signature_key: str | None = None) -> Any:
+        """A function that runs a signature: arrays by name in, arrays by name out.
+
+        Args:
+            signature_key: Its key; may be left out where there is one signature.
+
+        Raises:
+            ValueError: If there is no such signature.
+        """
+        runner = self._front.get_signature_runner(signature_key)
+        return runner if self._shadow is None else SignatureRunner(self, runner)
+
+    def reset_all_variables(self) -> None:
+        """Set the model's variables to what they were at first."""
+        self._front.reset_all_variables()
+
+    # -- what it does not have --
+
+    def plan(self) -> Plan:
+        """Where each layer runs, and why.
+
+        Returns:
+            The plan for the shapes of inputs that were asked for.
+        """
+        if not self._ready:
+            self.allocate_tensors()
+        return self._plan
+
+    def profile(self, runs: int = 20) -> Profile:
+        """Run the model on the inputs that it has now, and time each layer.
+
+        Args:
+            runs: How often.
+
+        Returns:
+            The median time of each layer.
+
+        Raises:
+            ValueError: If `runs` is below 1.
+        """
+        if runs < 1:
+            raise ValueError(f"At least one run is needed. Received: runs={runs}")
+        if not self._ready:
+            self.allocate_tensors()
+        if self._session is None:
+            layers = [_whole.time_of(self._front, runs)]
+        else:
+            layers = self._session.times(runs)
+        return Profile(tuple(layers), runs, self._threads)
+
+
+def _check(path: Any, content: Any, threads: Any, native: Any) -> None:
+    """Check arguments as LiteRT does."""
+    if native not in ("auto", "always", "never"):
+        raise ValueError(
+            f'native should be "auto", "always" or "never". Received: native={native!r}'
+        )
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise ValueError(
+            f"num_threads should be a whole number of at least 1. Received: num_threads={threads!r}"
+        )
+    if not path and not content:
+        raise ValueError("`model_path` or `model_content` must be specified. Received: neither")
+    if path and content:
+        raise ValueError("Can't both provide `model_path` and `model_content`. Received: both")
+
+
+def _read(source: str | bytes) -> Any:
+    try:
+        return read_model(source)
+    except FileNotFoundError as error:
+        raise ValueError(str(error)) from error
+
+
+def _dims(entry: dict[str, Any]) -> tuple[int, ...]:
+    return tuple(int(length) for length in entry["shape"])
+
+
+def _known_tensors(model: Any, known: int) -> list[bool]:
+    """Whether LiteRT knows the shape of each tensor before the model runs."""
+    graph = model.subgraphs[0]
+    found = [True] * len(graph.tensors)
+    for operator in (graph.operators or ())[known:]:
+        for tensor in operator.outputs if operator.outputs is not None else ():
+            found[int(tensor)] = False
+    return found
