@@ -3,7 +3,19 @@
 Importing it, and checking a `.tflite` file, needs neither Keras nor TensorFlow.
 """
 
+from secateur.xnnpack.check import check
 from secateur.xnnpack.plan import SparsePlan, sparse_weights
+from secateur.xnnpack.report import THRESHOLD, EligibilityReport, OperationReport, PartReport
 from secateur.xnnpack.rules import FIXES, Reason
 
-__all__ = ["FIXES", "Reason", "SparsePlan", "sparse_weights"]
+__all__ = [
+    "FIXES",
+    "THRESHOLD",
+    "EligibilityReport",
+    "OperationReport",
+    "PartReport",
+    "Reason",
+    "SparsePlan",
+    "check",
+    "sparse_weights",
+]

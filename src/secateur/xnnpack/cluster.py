@@ -75,24 +75,25 @@ class Rewrite:
     wrong: tuple[Blocker, ...]
 
 
-def rewrite(graph: Graph) -> Rewrite:
+def rewrite(graph: Graph, pruned: bool = False) -> Rewrite:
     """Works out what XNNPACK does to a subgraph that is hinted to be sparse.
 
     Args:
         graph: What runs as one XNNPACK subgraph.
+        pruned: Take the filters of all 1x1 convolutions to have as many zeros as it takes.
 
     Returns:
         Its parts: which are rewritten, which run sparse, what is in the way, what would be wrong.
     """
-    graph = fuse(graph)
-    return _Rewriter(graph).run()
+    return _Rewriter(fuse(graph), pruned).run()
 
 
 class _Rewriter:
     """The state of one `rewrite`: flags and leader of each node, by its number."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, pruned: bool) -> None:
         self.graph = graph
+        self.pruned = pruned
         self.nodes = graph.nodes
         self.judged = {node: judge(node) for node in self.nodes}
         self.roles = [self.judged[node][0] for node in self.nodes]
@@ -218,7 +219,8 @@ class _Rewriter:
         for n, node in enumerate(self.nodes):
             if node.is_pointwise:
                 parameters, zeros = counts[self.leader[n]]
-                counts[self.leader[n]] = (parameters + node.parameters, zeros + node.filter.zeros)
+                more = node.parameters if self.pruned else node.filter.zeros
+                counts[self.leader[n]] = (parameters + node.parameters, zeros + more)
         return counts
 
     def _channels_first(self) -> set[Value]:

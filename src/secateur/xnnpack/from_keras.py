@@ -45,7 +45,7 @@ def graph_of(model: Any) -> Graph:
     emitter = Emitter(_zeros)
     inputs = [Value(tuple(tensor.shape), name=tensor.name) for tensor in model.inputs]
     outputs = _run(emitter, model, inputs)
-    return fold(Graph(emitter.nodes, inputs, outputs))
+    return fold(Graph(emitter.nodes, inputs, outputs, marked=True))
 
 
 def _zeros(variable: Any) -> int:

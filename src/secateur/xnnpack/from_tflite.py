@@ -56,8 +56,8 @@ def graphs_of(model: Any) -> list[Graph]:
 
     Returns:
         One graph for each subgraph. A node's `source` is the place of its operator; a filter's
-        `source` is the tensor that holds its numbers, before unpacking. `marked` says whether
-        anything in it is marked sparse.
+        `source` is the tensor that holds its numbers, before unpacking, and `marked` says
+        whether those are stored sparse.
     """
     return [_Reader(model, graph).read() for graph in model.subgraphs]
 
@@ -71,7 +71,8 @@ class _Reader:
         self.tensors = graph.tensors or []
         self.values: dict[int, Value] = {}
         self.packed: dict[int, int] = {}  # where the numbers of an unpacked tensor come from
-        self.marked = False
+        self.marked: set[int] = set()
+        self.told = False
 
     def read(self) -> Graph:
         nodes: list[Node] = []
@@ -83,7 +84,7 @@ class _Reader:
         self._find_batch_sizes(nodes)
         inputs = [self._value(i) for i in indices(self.graph.inputs) if i >= 0]
         outputs = [self._value(i) for i in indices(self.graph.outputs) if i >= 0]
-        return Graph(nodes, inputs, outputs, self.marked)
+        return Graph(nodes, inputs, outputs, self.told)
 
     def _find_batch_sizes(self, nodes: list[Node]) -> None:
         """Tells operations that ask for the batch size from those that ask for the whole shape."""
@@ -118,7 +119,10 @@ class _Reader:
             fits = not sparse and kinds in (("float16", "float32"), ("int8", "float32"))
         if not (known and fits):
             return False
-        self.marked |= name == "DENSIFY"
+        if name == "DENSIFY" or source in self.marked:
+            self.marked.add(target)
+        # Constants are unpacked in the first piece, which thereby reads a marked one.
+        self.told |= name == "DEQUANTIZE" and source in self.marked
         self.packed[target] = self.packed.get(source, source)
         return True
 
@@ -135,6 +139,7 @@ class _Reader:
                 text(info.name),
                 constant=tensor in self.packed or is_constant(self.model, info),
                 source=source,
+                marked=tensor in self.marked,
             )
         return self.values[tensor]
 

@@ -39,6 +39,7 @@ class Value:
         constant: Whether its values are stored.
         zeros: How many of the stored values are zero; only counted for filters.
         source: Where the stored values are: whatever the reader of the graph put there.
+        marked: Whether they are stored sparse, which makes XNNPACK look for sparse parts.
     """
 
     shape: tuple[int | None, ...]
@@ -47,6 +48,7 @@ class Value:
     constant: bool = False
     zeros: int = 0
     source: Any = None
+    marked: bool = False
 
     @property
     def same_in_both_layouts(self) -> bool:
@@ -182,15 +184,15 @@ class Graph:
         nodes: The operations in the order in which they run.
         inputs: What comes from outside.
         outputs: What is read outside; may be read inside as well.
-        marked: Whether it holds a weight that is marked sparse, and so is looked at for sparse
-            inference at all.
+        marked: Whether XNNPACK is told to look for sparse parts; of a whole network, whether the
+            first part is told, whatever its weights.
         beyond: Of a part, the operations outside that read its outputs.
     """
 
     nodes: list[Node]
     inputs: list[Value]
     outputs: list[Value]
-    marked: bool = True
+    marked: bool = False
     beyond: dict[Value, list[Node]] = dataclasses.field(default_factory=dict)
 
     def producers(self) -> dict[Value, Node]:

@@ -62,9 +62,11 @@ class Emitter:
         """An operation that XNNPACK runs, but not sparse."""
         return self.add(Kind.OTHER, inputs, shape, note=note)
 
-    def undelegated(self, inputs: Sequence[Value], shape: Shape) -> Value:
+    def undelegated(
+        self, inputs: Sequence[Value], shape: Shape, note: str = Reason.NOT_DELEGATED
+    ) -> Value:
         """An operation that XNNPACK does not get."""
-        return self.add(Kind.OTHER, inputs, shape, delegated=False, note=Reason.NOT_DELEGATED)
+        return self.add(Kind.OTHER, inputs, shape, delegated=False, note=note)
 
     def constant(self, value: Any) -> Value:
         """A number or array that stands in the graph."""
@@ -111,7 +113,7 @@ class Emitter:
             return self.add(Kind.FULLY_CONNECTED, (flat, weights), shape)
         if x.shape[0] is not None and all(x.shape):
             return self.add(Kind.FULLY_CONNECTED, (x, weights), shape)
-        size = self.undelegated((x,), (len(x.shape),))
+        size = self.undelegated((x,), (len(x.shape),), Reason.OPEN_RESHAPE)
         flat = self.open_reshape((x, size), (None, x.shape[-1]))
         row = self.add(Kind.RESHAPE, (flat,), flat.shape)
         y = self.add(Kind.FULLY_CONNECTED, (row, weights), (None, shape[-1]))

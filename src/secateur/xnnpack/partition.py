@@ -18,12 +18,12 @@ def partition(graph: Graph) -> list[Graph]:
 
     Returns:
         A graph for each piece. What another piece or the interpreter writes is one of its inputs;
-        what they read is one of its outputs.
+        what they read is one of its outputs. A piece with a marked weight is marked.
     """
     pieces = [nodes for nodes in _pieces(graph) if nodes[0].delegated]
     readers = graph.consumers()
     results = set(graph.outputs)
-    cut = []
+    cut: list[Graph] = []
     for nodes in pieces:
         members = set(nodes)
         written = {value for node in nodes for value in node.outputs}
@@ -37,7 +37,8 @@ def partition(graph: Graph) -> list[Graph]:
         beyond = {
             value: [n for n in readers.get(value, ()) if n not in members] for value in outputs
         }
-        cut.append(Graph(nodes, inputs, outputs, graph.marked, beyond))
+        marked = (graph.marked and not cut) or any(value.marked for value in read)
+        cut.append(Graph(nodes, inputs, outputs, marked, beyond))
     return cut
 
 

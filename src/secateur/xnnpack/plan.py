@@ -59,9 +59,9 @@ def sparse_weights(model: Any, hypothetical: bool = True) -> SparsePlan:
     reasons: dict[str, None] = {}
     safe = True
     for index, graph in enumerate(graphs_of(model)):
-        if not (graph.marked or hypothetical):
-            continue
         for piece in partition(graph):
+            if not (piece.marked or hypothetical):
+                continue
             found = rewrite(piece)
             safe = safe and not found.wrong
             reasons.update(dict.fromkeys(_reasons(found)))

@@ -56,6 +56,7 @@ class Reason:
     BELOW_THRESHOLD = "not more than two thirds of the weights of its part are zero"
     LAST = "it is the last operation of its part, which runs dense"
     WRONG = "XNNPACK would rewrite this part and get wrong numbers out of it"
+    WRONG_SHAPE = "XNNPACK would get the shape wrong of what this pooling gives"
     QUANTIZED_NEIGHBOUR = "XNNPACK's count of zeros is undefined beside integer weights"
     NOT_MARKED = "no weight of its part is marked sparse in the file"
 
@@ -137,11 +138,20 @@ FIXES = {
         "Do not mark weights of this file sparse; `secateur.export` leaves it dense. Remove the "
         "operations that are named here, or let every branch end in GlobalAveragePooling2D."
     ),
+    Reason.WRONG_SHAPE: (
+        "Pool whole images (height and width), and let a 1x1 convolution read what is pooled with "
+        "keepdims=True, as in squeeze-and-excite: GlobalAveragePooling2D(keepdims=True), Conv2D(n, "
+        "1, activation='relu'), Conv2D(channels, 1, activation='sigmoid'), Multiply. At the end, use "
+        f"GlobalAveragePooling2D() and Dense. {_ADAPT}"
+    ),
     Reason.QUANTIZED_NEIGHBOUR: (
         "Export with quantize=None, 'float16' or 'weights', so that no layer computes in integers."
     ),
     Reason.NOT_MARKED: "Export with sparse='auto'.",
 }
+
+#: Reasons for which nothing may be marked sparse.
+UNSAFE = (Reason.WRONG, Reason.WRONG_SHAPE, Reason.QUANTIZED_NEIGHBOUR)
 
 _FLOATS = ("float32", "float16")
 
