@@ -1,0 +1,207 @@
+// The C functions: nothing is thrown over this border.
+#include <chrono>
+#include <new>
+
+#include "isa.h"
+#include "operations.h"
+#include "refuse.h"
+
+struct secateur_program : secateur::Program {
+  using Program::Program;
+};
+
+using namespace secateur;
+
+namespace {
+
+thread_local std::string last_error;
+
+void remember(const char* text) noexcept {
+  try {
+    last_error = text;
+  } catch (...) {
+  }
+}
+
+template <class F>
+int32_t guard(const void* program, const F& f) noexcept {
+  try {
+    if (!program) refuse("A program is missing", "program", "NULL");
+    return f();
+  } catch (const std::invalid_argument& e) {
+    remember(e.what());
+    return SECATEUR_INVALID;
+  } catch (const std::bad_alloc&) {
+    remember("There is not enough memory.");
+    return SECATEUR_MEMORY;
+  } catch (const std::length_error&) {
+    remember("There is not enough memory.");
+    return SECATEUR_MEMORY;
+  } catch (const std::exception& e) {
+    remember(e.what());
+    return SECATEUR_FAILED;
+  } catch (...) {
+    remember("Unknown error.");
+    return SECATEUR_FAILED;
+  }
+}
+
+// For functions that return nothing.
+template <class F>
+int32_t adding(const void* program, const F& f) noexcept {
+  return guard(program, [&] {
+    f();
+    return SECATEUR_OK;
+  });
+}
+
+}  // namespace
+
+const char* secateur_error(void) { return last_error.c_str(); }
+int32_t secateur_api_version(void) { return SECATEUR_API_VERSION; }
+const char* secateur_isas(void) { return kernel_names().c_str(); }
+
+double secateur_peak(const char* isa) {
+  double best = SECATEUR_INVALID;
+  guard(&best, [&] {
+    const Kernels& kernels = choose_kernels(isa);
+    for (int i = 0; i < 10; i++) {
+      using Clock = std::chrono::steady_clock;
+      const Clock::time_point start = Clock::now();
+      const double done = kernels.peak(300000);
+      const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+      best = std::max(best, done / seconds / 1e9);
+    }
+    return SECATEUR_OK;
+  });
+  return best;
+}
+
+secateur_program* secateur_create(const char* isa) {
+  secateur_program* program = nullptr;
+  guard(&program, [&] {
+    program = new secateur_program(choose_kernels(isa));
+    return SECATEUR_OK;
+  });
+  return program;
+}
+void secateur_destroy(secateur_program* p) { delete p; }
+
+int32_t secateur_input(secateur_program* p, int32_t c, int32_t h, int32_t w) {
+  return guard(p, [&] { return p->add_value(Kind::kInput, {c, h, w}, nullptr, 0); });
+}
+int32_t secateur_output(secateur_program* p, int32_t c, int32_t h, int32_t w) {
+  return guard(p, [&] { return p->add_value(Kind::kOutput, {c, h, w}, nullptr, 0); });
+}
+int32_t secateur_value(secateur_program* p, int32_t c, int32_t h, int32_t w) {
+  return guard(p, [&] { return p->add_value(Kind::kInner, {c, h, w}, nullptr, 0); });
+}
+int32_t secateur_constant(secateur_program* p, int32_t c, int32_t h, int32_t w, const float* data,
+                          int64_t count) {
+  return guard(p, [&] { return p->add_value(Kind::kConstant, {c, h, w}, data, count); });
+}
+
+int32_t secateur_to_chw(secateur_program* p, int32_t in, int32_t out) {
+  return adding(p, [&] { add_to_chw(*p, in, out); });
+}
+int32_t secateur_to_nhwc(secateur_program* p, int32_t in, int32_t out) {
+  return adding(p, [&] { add_to_nhwc(*p, in, out); });
+}
+int32_t secateur_reshape(secateur_program* p, int32_t in, int32_t out) {
+  return adding(p, [&] { add_reshape(*p, in, out); });
+}
+int32_t secateur_sparse_conv2d(secateur_program* p, int32_t in, int32_t out,
+                               const secateur_window* window, const int32_t* rows, int32_t row_count,
+                               const int32_t* columns, const float* values, int64_t count,
+                               const float* bias, int64_t bias_count,
+                               const secateur_epilogue* epilogue) {
+  return adding(p, [&] {
+    add_sparse_conv(*p, in, out, window, {rows, row_count, columns, values, count}, {bias, bias_count},
+                    epilogue);
+  });
+}
+int32_t secateur_conv2d(secateur_program* p, int32_t in, int32_t out, const secateur_window* window,
+                        const float* weights, int64_t count, const float* bias, int64_t bias_count,
+                        const secateur_epilogue* epilogue) {
+  return adding(
+      p, [&] { add_dense_conv(*p, in, out, window, {weights, count}, {bias, bias_count}, epilogue); });
+}
+int32_t secateur_depthwise_conv2d(secateur_program* p, int32_t in, int32_t out,
+                                  const secateur_window* window, const float* weights, int64_t count,
+                                  const float* bias, int64_t bias_count,
+                                  const secateur_epilogue* epilogue) {
+  return adding(
+      p, [&] { add_depthwise(*p, in, out, window, {weights, count}, {bias, bias_count}, epilogue); });
+}
+int32_t secateur_binary(secateur_program* p, int32_t function, int32_t left, int32_t right, int32_t out,
+                        const secateur_activation* activation) {
+  return adding(p, [&] { add_binary(*p, function, left, right, out, activation); });
+}
+int32_t secateur_unary(secateur_program* p, int32_t in, int32_t out,
+                       const secateur_activation* activation) {
+  return adding(p, [&] { add_unary(*p, in, out, activation); });
+}
+int32_t secateur_pool(secateur_program* p, int32_t function, int32_t in, int32_t out,
+                      const secateur_window* window, const secateur_activation* activation) {
+  return adding(p, [&] { add_pool(*p, function, in, out, window, activation); });
+}
+int32_t secateur_mean(secateur_program* p, int32_t in, int32_t out) {
+  return adding(p, [&] { add_mean(*p, in, out); });
+}
+int32_t secateur_resize(secateur_program* p, int32_t function, int32_t in, int32_t out,
+                        int32_t align_corners, int32_t half_pixel_centers) {
+  return adding(p, [&] { add_resize(*p, function, in, out, align_corners, half_pixel_centers); });
+}
+int32_t secateur_concat(secateur_program* p, const int32_t* ins, int32_t count, int32_t out) {
+  return adding(p, [&] { add_concat(*p, ins, count, out); });
+}
+int32_t secateur_pad(secateur_program* p, int32_t in, int32_t out, int32_t c, int32_t h, int32_t w,
+                     float fill) {
+  return adding(p, [&] { add_pad(*p, in, out, c, h, w, fill); });
+}
+int32_t secateur_slice(secateur_program* p, int32_t in, int32_t out, int32_t c, int32_t h, int32_t w) {
+  return adding(p, [&] { add_slice(*p, in, out, c, h, w); });
+}
+int32_t secateur_softmax(secateur_program* p, int32_t in, int32_t out, float beta) {
+  return adding(p, [&] { add_softmax(*p, in, out, beta); });
+}
+
+int32_t secateur_finalize(secateur_program* p, int32_t batch) {
+  return adding(p, [&] { p->finalize(batch); });
+}
+int32_t secateur_run(secateur_program* p, const float* const* inputs, float* const* outputs,
+                     int32_t threads, double* seconds) {
+  return adding(p, [&] { p->run(inputs, outputs, threads, seconds); });
+}
+
+const char* secateur_isa(const secateur_program* p) { return p ? p->kernels.name : ""; }
+int32_t secateur_operations(const secateur_program* p) {
+  return guard(p, [&] { return static_cast<int32_t>(p->operations().size()); });
+}
+
+static const Operation& operation(const Program& p, int32_t index) {
+  if (index < 0 || static_cast<size_t>(index) >= p.operations().size())
+    refuse("There is no such operation", "index", index);
+  return *p.operations()[static_cast<size_t>(index)];
+}
+
+const char* secateur_describe(secateur_program* p, int32_t index) {
+  const char* text = nullptr;
+  adding(p, [&] { text = operation(*p, index).text.c_str(); });
+  return text;
+}
+int64_t secateur_multiply_adds(const secateur_program* p, int32_t index) {
+  int64_t count = SECATEUR_INVALID;
+  adding(p, [&] { count = operation(*p, index).multiply_adds; });
+  return count;
+}
+int64_t secateur_weight_bytes(const secateur_program* p) {
+  int64_t bytes = SECATEUR_INVALID;
+  adding(p, [&] { bytes = p->weight_bytes(); });
+  return bytes;
+}
+int64_t secateur_arena_bytes(const secateur_program* p) {
+  int64_t bytes = SECATEUR_INVALID;
+  adding(p, [&] { bytes = p->arena_bytes(); });
+  return bytes;
+}

@@ -1,0 +1,179 @@
+#include "conv_weights.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "refuse.h"
+
+namespace secateur {
+
+void check_rows(const Rows& r, int32_t out_channels, int64_t depth) {
+  if (!r.starts || r.start_count != out_channels + 1)
+    refuse("Rows need out_channels + 1 starts", "expected", int64_t{out_channels} + 1, "row_count",
+           r.starts ? r.start_count : 0);
+  if (r.count < 0 || r.count > INT32_MAX || (r.count && (!r.columns || !r.values)))
+    refuse("Columns and values are missing", "count", r.count);
+  if (r.starts[0] != 0 || r.starts[out_channels] != r.count)
+    refuse("Rows begin at 0 and end at the number of values", "first", r.starts[0], "last",
+           r.starts[out_channels], "count", r.count);
+  for (int32_t o = 0; o < out_channels; o++)
+    if (r.starts[o] > r.starts[o + 1]) refuse("Rows must not fall", "row", o);
+  for (int32_t o = 0; o < out_channels; o++) {
+    int64_t before = -1;
+    for (int32_t i = r.starts[o]; i < r.starts[o + 1]; i++) {
+      const int64_t column = r.columns[i];
+      if (column <= before || column >= depth)
+        refuse("Columns of a row rise from 0 and stay below kernel * in_channels", "row", o, "column",
+               column, "limit", depth);
+      before = column;
+    }
+  }
+}
+
+std::vector<float> checked_bias(const Array& bias, int32_t count) {
+  if (bias.count != (bias.data ? count : 0))
+    refuse("A bias has one number for each output channel", "expected", count, "count", bias.count);
+  if (!bias.data) return std::vector<float>(static_cast<size_t>(count));
+  return std::vector<float>(bias.data, bias.data + count);
+}
+
+namespace {
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Vectors of a tile, at most `most`, such that tiles are of nearly the same size.
+int32_t balanced(int64_t pixels, int lanes, int64_t most) {
+  const int64_t vectors = ceil_div(pixels, lanes);
+  return static_cast<int32_t>(ceil_div(vectors, ceil_div(vectors, most)));
+}
+
+// What a tile reads stays in the first-level cache: the columns are cut into blocks of which all rows are
+// computed before the next one's turn. Rows go in the order of their lengths, which makes the inner
+// loop's end predictable.
+class SparseMatrix : public Matrix {
+ public:
+  SparseMatrix(const Kernels& k, const Rows& r, int32_t row_count, int64_t channels,
+               int64_t pixels, const Offset& offset, const std::vector<float>& bias) {
+    rows = units = row_count;
+    choose_tile(k, r.count, channels, pixels);
+    order_.resize(static_cast<size_t>(rows));
+    std::iota(order_.begin(), order_.end(), 0);
+    std::stable_sort(order_.begin(), order_.end(), [&](int32_t a, int32_t b) {
+      return r.starts[a + 1] - r.starts[a] < r.starts[b + 1] - r.starts[b];
+    });
+    for (int32_t o : order_) bias_.push_back(bias[static_cast<size_t>(o)]);
+    const int64_t width = ceil_div(channels, blocks_);
+    entries_.reserve(static_cast<size_t>(r.count));
+    starts_.push_back(0);
+    for (int64_t block = 0; block < blocks_; block++) {
+      for (int32_t o : order_) {
+        for (int32_t i = r.starts[o]; i < r.starts[o + 1]; i++) {
+          const int64_t channel = r.columns[i] % channels;
+          if (channel / width == block) entries_.push_back({offset(r.columns[i]), r.values[i]});
+        }
+        starts_.push_back(static_cast<int32_t>(entries_.size()));
+      }
+    }
+  }
+
+  void multiply(const Kernels& kernels, const Tile& tile) const override {
+    SparseTile t{};
+    t.in = tile.in;
+    t.out = tile.out;
+    t.residual = tile.residual;
+    t.pitch = tile.pitch;
+    t.entries = entries_.data();
+    t.rows = tile.from_begin ? nullptr : order_.data();
+    t.first = t.begin = tile.begin;
+    t.end = tile.end;
+    t.vectors = tile.vectors;
+    for (int64_t block = 0; block < blocks_; block++) {
+      t.starts = starts_.data() + block * rows;
+      t.bias = block ? nullptr : bias_.data();
+      t.finish = block + 1 == blocks_ ? tile.finish : nullptr;
+      kernels.sparse(t);
+    }
+  }
+
+  int32_t channel(int32_t row) const override { return order_[static_cast<size_t>(row)]; }
+  int64_t bytes() const override {
+    return static_cast<int64_t>(entries_.size() * sizeof(Entry) + bias_.size() * 4 +
+                                (starts_.size() + order_.size()) * 4);
+  }
+
+ private:
+  void choose_tile(const Kernels& k, int64_t count, int64_t channels, int64_t pixels) {
+    constexpr int64_t cache = 24 * 1024;
+    vectors = balanced(pixels, k.lanes, 4);
+    const int64_t bytes = channels * vectors * k.lanes * 4;
+    blocks_ = std::max<int64_t>(1, std::min(ceil_div(bytes, cache), count / rows / 8));
+  }
+
+  std::vector<Entry> entries_;
+  std::vector<int32_t> starts_, order_;
+  std::vector<float> bias_;
+  int64_t blocks_ = 1;
+};
+
+class DenseMatrix : public Matrix {
+ public:
+  DenseMatrix(const Kernels& k, const float* weights, int32_t row_count, int64_t depth, int64_t pixels,
+              const Offset& offset, std::vector<float> bias)
+      : depth_(static_cast<int32_t>(depth)), bias_(std::move(bias)) {
+    rows = row_count;
+    rows_a_unit = kDenseRows;
+    units = static_cast<int32_t>(ceil_div(rows, kDenseRows));
+    vectors = balanced(pixels, k.lanes, k.max_dense_vectors);
+    bias_.resize(static_cast<size_t>(units) * kDenseRows);
+    for (int64_t i = 0; i < depth; i++) offsets_.push_back(offset(i));
+    weights_.resize(static_cast<size_t>(units * depth * kDenseRows));
+    for (int64_t o = 0; o < rows; o++)
+      for (int64_t i = 0; i < depth; i++)
+        weights_[static_cast<size_t>((o / kDenseRows * depth + i) * kDenseRows + o % kDenseRows)] =
+            weights[o * depth + i];
+  }
+
+  void multiply(const Kernels& kernels, const Tile& tile) const override {
+    DenseTile t{};
+    t.in = tile.in;
+    t.out = tile.out;
+    t.residual = tile.residual;
+    t.pitch = tile.pitch;
+    t.offsets = offsets_.data();
+    t.weights = weights_.data();
+    t.bias = bias_.data();
+    t.depth = depth_;
+    t.first = tile.from_begin ? tile.begin : 0;
+    t.begin = tile.begin;
+    t.end = tile.end;
+    t.rows = rows;
+    t.vectors = tile.vectors;
+    t.finish = tile.finish;
+    kernels.dense(t);
+  }
+
+  int32_t channel(int32_t row) const override { return row; }
+  int64_t bytes() const override {
+    return static_cast<int64_t>((weights_.size() + offsets_.size() + bias_.size()) * 4);
+  }
+
+ private:
+  int32_t depth_;
+  std::vector<int32_t> offsets_;
+  std::vector<float> weights_, bias_;
+};
+
+}  // namespace
+
+std::unique_ptr<Matrix> pack_sparse(const Kernels& k, const Rows& r, int32_t rows, int64_t channels,
+                                    int64_t pixels, const Offset& offset,
+                                    const std::vector<float>& bias) {
+  return std::make_unique<SparseMatrix>(k, r, rows, channels, pixels, offset, bias);
+}
+
+std::unique_ptr<Matrix> pack_dense(const Kernels& k, const float* weights, int32_t rows, int64_t depth,
+                                   int64_t pixels, const Offset& offset, std::vector<float> bias) {
+  return std::make_unique<DenseMatrix>(k, weights, rows, depth, pixels, offset, std::move(bias));
+}
+
+}  // namespace secateur

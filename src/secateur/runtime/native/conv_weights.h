@@ -1,0 +1,48 @@
+// Weights of convolutions, packed for the kernels.
+#pragma once
+
+#include <functional>
+
+#include "operations.h"
+
+namespace secateur {
+
+// Checked rows: starts rise from 0 to count, columns rise within each row and stay below `depth`.
+void check_rows(const Rows& rows, int32_t out_channels, int64_t depth);
+// `count` numbers, zeros for none.
+std::vector<float> checked_bias(const Array& bias, int32_t count);
+
+// Where the input of a column begins.
+using Offset = std::function<int32_t(int64_t column)>;
+
+// A tile of pixels of one thread's work.
+struct Tile {
+  const float* in;
+  float* out;
+  const float* residual;
+  int64_t pitch;
+  int32_t vectors;
+  int32_t begin, end;  // units
+  bool from_begin;     // rows of `out` are counted from the first one of `begin`
+  const Finish* finish;
+};
+
+// A packed matrix; its work is cut into units of some rows each.
+class Matrix {
+ public:
+  virtual ~Matrix() = default;
+  virtual void multiply(const Kernels& kernels, const Tile& tile) const = 0;
+  // The output channel of row `row`, in the order of the units.
+  virtual int32_t channel(int32_t row) const = 0;
+  virtual int64_t bytes() const = 0;
+  int32_t rows = 0, units = 0, rows_a_unit = 1;
+  int32_t vectors = 1;  // of the widest tile
+};
+
+// For `pixels` pixels; column i reads input channel i % channels.
+std::unique_ptr<Matrix> pack_sparse(const Kernels&, const Rows&, int32_t rows, int64_t channels,
+                                    int64_t pixels, const Offset&, const std::vector<float>& bias);
+std::unique_ptr<Matrix> pack_dense(const Kernels&, const float* weights, int32_t rows, int64_t depth,
+                                   int64_t pixels, const Offset&, std::vector<float> bias);
+
+}  // namespace secateur

@@ -1,0 +1,75 @@
+#include "checks.h"
+#include "operations.h"
+
+namespace secateur {
+namespace {
+
+class DepthwiseConv : public Operation {
+ public:
+  void run(const Run& run) const override {
+    const int64_t channels = run.view(out, 0).shape.channels;
+    run.pool.each(channels * run.batch, [&](int64_t item, int) {
+      const auto n = static_cast<int32_t>(item / channels);
+      const int64_t c = item % channels;
+      const View in = run.view(in_, n), to = run.view(out, n);
+      Depthwise t{};
+      t.in = in.plane(c / multiplier_);
+      t.out = to.plane(c);
+      t.residual = residual_ < 0 ? nullptr : run.view(residual_, n).plane(c);
+      t.weights = weights_.data() + c * window_.kernel_height * window_.kernel_width;
+      t.bias = bias_[static_cast<size_t>(c)];
+      t.height = in.shape.height;
+      t.width = in.shape.width;
+      t.out_height = to.shape.height;
+      t.out_width = to.shape.width;
+      t.window = window_;
+      t.finish = &finish_;
+      run.kernels.depthwise(t);
+    });
+  }
+  int64_t weight_bytes() const override {
+    return static_cast<int64_t>((weights_.size() + bias_.size()) * 4);
+  }
+
+  int32_t in_, residual_;
+  int64_t multiplier_;
+  secateur_window window_;
+  Finish finish_;
+  std::vector<float> weights_, bias_;  // [channel][kernel_height][kernel_width]
+};
+
+}  // namespace
+
+void add_depthwise(Program& p, int32_t in, int32_t out, const secateur_window* window,
+                   const Array& weights, const Array& bias, const secateur_epilogue* epilogue) {
+  const Shape &from = p.readable(in, "in").shape, &to = p.writable(out).shape;
+  auto o = std::make_unique<DepthwiseConv>();
+  o->window_ = checked(window, from, to);
+  if (to.channels % from.channels)
+    refuse("A depthwise convolution's output channels are a multiple of its input's", "in",
+           from.channels, "out", to.channels);
+  const int64_t taps = int64_t{o->window_.kernel_height} * o->window_.kernel_width;
+  if (!weights.data || weights.count % to.channels || weights.count / to.channels != taps)
+    refuse("A depthwise convolution needs kernel_height * kernel_width * out_channels weights", "kernel",
+           taps, "out_channels", to.channels, "count", weights.data ? weights.count : 0);
+  o->in_ = in;
+  o->out = out;
+  o->multiplier_ = to.channels / from.channels;
+  o->finish_ = make_finish(p, epilogue, to, &o->residual_);
+  o->reads = {in};
+  if (o->residual_ >= 0) o->reads.push_back(o->residual_);
+  o->weights_.resize(static_cast<size_t>(weights.count));
+  for (int64_t t = 0; t < taps; t++)
+    for (int64_t c = 0; c < to.channels; c++)
+      o->weights_[static_cast<size_t>(c * taps + t)] = weights.data[t * to.channels + c];
+  o->bias_.resize(static_cast<size_t>(to.channels));
+  if (bias.count != (bias.data ? to.channels : 0))
+    refuse("A bias has one number for each output channel", "expected", to.channels, "count", bias.count);
+  if (bias.data) o->bias_.assign(bias.data, bias.data + bias.count);
+  o->multiply_adds = weights.count * to.pixels();
+  o->text = "depthwise " + window_text(o->window_) + " " + std::to_string(to.channels) +
+            finish_text(o->finish_);
+  p.add(std::move(o));
+}
+
+}  // namespace secateur

@@ -1,0 +1,15 @@
+// Which kernels there are, and which to take.
+#pragma once
+
+#include <string>
+
+#include "kernels.h"
+
+namespace secateur {
+
+// By name; for null or an empty name what SECATEUR_ISA says, or the best. Throws std::invalid_argument.
+const Kernels& choose_kernels(const char* name);
+// "avx512,avx2,portable"
+const std::string& kernel_names();
+
+}  // namespace secateur

@@ -1,0 +1,174 @@
+// Sparse and dense matrices times tiles of pixels, and times one vector.
+#pragma once
+
+#include "k_map.h"
+
+namespace secateur {
+namespace SECATEUR_ISA {
+
+// Stores `V` vectors of one output row, finished.
+template <int V>
+static SECATEUR_INLINE void finish_row(const vf (&x)[V], float* out, const float* residual,
+                                       const Finish* f) {
+  if (f && f->clamps) {
+    const vf low1 = splat(f->low1), high1 = splat(f->high1);
+    if (!f->residual) {
+      SECATEUR_UNROLL
+      for (int v = 0; v < V; v++) store(out + v * kLanes, clamp(x[v], low1, high1));
+      return;
+    }
+    const vf low2 = splat(f->low2), high2 = splat(f->high2);
+    SECATEUR_UNROLL
+    for (int v = 0; v < V; v++) {
+      const vf sum = clamp(x[v], low1, high1) + load(residual + v * kLanes);
+      store(out + v * kLanes, clamp(sum, low2, high2));
+    }
+    return;
+  }
+  SECATEUR_UNROLL
+  for (int v = 0; v < V; v++) store(out + v * kLanes, x[v]);
+  if (f) finish(*f, out, residual, V * kLanes);
+}
+
+// All non-zeros of a row go into V accumulators that stay in registers. An accumulator waits for the
+// one before it, so narrow tiles take two sets of them.
+template <int V, int Sets>
+static void sparse_tile(const SparseTile& t) {
+  const Entry* e = t.entries + t.starts[t.begin];
+  for (int32_t r = t.begin; r < t.end; r++) {
+    const Entry* end = t.entries + t.starts[r + 1];
+    const int64_t at = (t.rows ? t.rows[r] : r - t.first) * t.pitch;
+    float* out = t.out + at;
+    vf x[V], more[V];
+    if (t.bias) {
+      const vf bias = splat(t.bias[r]);
+      SECATEUR_UNROLL
+      for (int v = 0; v < V; v++) x[v] = bias;
+    } else {
+      SECATEUR_UNROLL
+      for (int v = 0; v < V; v++) x[v] = load(out + v * kLanes);
+    }
+    if (Sets == 2) {
+      SECATEUR_UNROLL
+      for (int v = 0; v < V; v++) more[v] = vf{};
+      for (; e + 2 <= end; e += 2) {
+        const vf w0 = splat(e[0].weight), w1 = splat(e[1].weight);
+        const float *p0 = t.in + e[0].offset, *p1 = t.in + e[1].offset;
+        SECATEUR_UNROLL
+        for (int v = 0; v < V; v++) {
+          x[v] += w0 * load(p0 + v * kLanes);
+          more[v] += w1 * load(p1 + v * kLanes);
+        }
+      }
+    }
+    for (; e < end; e++) {
+      const vf w = splat(e->weight);
+      const float* p = t.in + e->offset;
+      SECATEUR_UNROLL
+      for (int v = 0; v < V; v++) x[v] += w * load(p + v * kLanes);
+    }
+    if (Sets == 2) {
+      SECATEUR_UNROLL
+      for (int v = 0; v < V; v++) x[v] += more[v];
+    }
+    finish_row<V>(x, out, t.residual ? t.residual + at : nullptr, t.finish);
+  }
+}
+
+constexpr int kMaxVectors = 8;
+#if defined(__x86_64__) && !defined(__AVX512F__)
+constexpr int kRegisters = 16;
+#else
+constexpr int kRegisters = 32;
+#endif
+
+template <int V>
+static void sparse_width(const SparseTile& t) {
+  return sparse_tile<V, (2 * V + 2 <= kRegisters ? 2 : 1)>(t);
+}
+
+static void sparse(const SparseTile& t) {
+  switch (t.vectors) {
+    case 1: return sparse_width<1>(t);
+    case 2: return sparse_width<2>(t);
+    case 3: return sparse_width<3>(t);
+    case 4: return sparse_width<4>(t);
+    case 5: return sparse_width<5>(t);
+    case 6: return sparse_width<6>(t);
+    case 7: return sparse_width<7>(t);
+    default: return sparse_width<8>(t);
+  }
+}
+
+template <int V>
+static void dense_tile(const DenseTile& t) {
+  constexpr int R = kDenseRows;
+  for (int32_t g = t.begin; g < t.end; g++) {
+    const float* w = t.weights + (int64_t)g * t.depth * R;
+    vf x[R][V];
+    SECATEUR_UNROLL
+    for (int r = 0; r < R; r++)
+      for (int v = 0; v < V; v++) x[r][v] = splat(t.bias[g * R + r]);
+    for (int32_t k = 0; k < t.depth; k++, w += R) {
+      const float* p = t.in + t.offsets[k];
+      vf in[V];
+      SECATEUR_UNROLL
+      for (int v = 0; v < V; v++) in[v] = load(p + v * kLanes);
+      SECATEUR_UNROLL
+      for (int r = 0; r < R; r++)
+        SECATEUR_UNROLL
+        for (int v = 0; v < V; v++) x[r][v] += in[v] * w[r];
+    }
+    const int32_t left = t.rows - g * R;
+    SECATEUR_UNROLL
+    for (int r = 0; r < R; r++) {
+      if (r >= left) break;
+      const int64_t at = (int64_t)((g - t.first) * R + r) * t.pitch;
+      finish_row<V>(x[r], t.out + at, t.residual ? t.residual + at : nullptr, t.finish);
+    }
+  }
+}
+
+constexpr int kMaxDenseVectors = kLanes == 8 ? 2 : 4;
+
+static void dense(const DenseTile& t) {
+  switch (t.vectors) {
+    case 1: return dense_tile<1>(t);
+    case 2: return dense_tile<2>(t);
+    case 3: return dense_tile<3>(t);
+    default: return dense_tile<4>(t);
+  }
+}
+
+// Rows of a group may have different numbers of steps: missing ones have weight 0 and are left out, so
+// that an infinite input does not get into rows that do not read it.
+static void vector_product(const VectorProduct& t) {
+  for (int32_t g = t.begin; g < t.end; g++) {
+    vf x[4] = {load(t.bias + (int64_t)g * kLanes), vf{}, vf{}, vf{}};
+    const int64_t first = t.starts[g], steps = t.starts[g + 1] - first;
+    const float* w = t.weights + first * kLanes;
+    int64_t s = 0;
+    if (t.indices) {
+      const int32_t* index = t.indices + first * kLanes;
+      for (; s < steps; s++, w += kLanes, index += kLanes) {
+        const vf weight = load(w), product = weight * gather(t.in, load_int(index));
+        x[s & 1] += weight != 0.0f ? product : vf{};
+      }
+    } else {
+      for (; s + 4 <= steps; s += 4, w += 4 * kLanes)
+        SECATEUR_UNROLL
+        for (int i = 0; i < 4; i++) x[i] += t.in[s + i] * load(w + i * kLanes);
+      for (; s < steps; s++, w += kLanes) x[0] += t.in[s] * load(w);
+    }
+    const vf y = (x[0] + x[1]) + (x[2] + x[3]);
+    if (t.rows) {
+      for (int i = 0; i < kLanes; i++)
+        if (t.rows[g * kLanes + i] >= 0) t.out[t.rows[g * kLanes + i]] = y[i];
+    } else {
+      store(t.out + (int64_t)g * kLanes, y, lanes(0, t.count - (int64_t)g * kLanes));
+    }
+  }
+}
+
+}  // namespace SECATEUR_ISA
+}  // namespace secateur

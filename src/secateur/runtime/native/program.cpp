@@ -1,0 +1,210 @@
+#include "program.h"
+
+#include <algorithm>
+#include <chrono>
+#include <new>
+
+#include "refuse.h"
+
+namespace secateur {
+
+// Offsets within an image fit 32 bits, with room for what kernels add to them.
+static constexpr int64_t kMaxImage = int64_t{1} << 29;
+static constexpr int64_t kMaxArena = int64_t{1} << 36;
+
+// Pages of fresh zeros cost nothing until they are used.
+Floats::Floats(int64_t count) {
+  constexpr size_t alignment = 64;
+  memory_.reset(std::calloc(static_cast<size_t>(std::max<int64_t>(count, 1)) * 4 + alignment, 1));
+  if (!memory_) throw std::bad_alloc();
+  const auto at = reinterpret_cast<uintptr_t>(memory_.get());
+  data_ = reinterpret_cast<float*>((at + alignment - 1) / alignment * alignment);
+}
+
+int32_t Program::add_value(Kind kind, Shape s, const float* data, int64_t count) {
+  if (batch_) refuse("A program cannot grow once it is finalized");
+  if (s.channels < 1 || s.height < 1 || s.width < 1 || s.pixels() > kMaxImage ||
+      s.image() > kMaxImage)
+    refuse("A value needs at least 1 and at most 2^29 numbers an image", "channels", s.channels,
+           "height", s.height, "width", s.width);
+  if (values_.size() >= (size_t{1} << 24)) refuse("There are too many values");
+  Value v;
+  v.kind = kind;
+  v.shape = s;
+  if (kind == Kind::kConstant) {
+    if (!data || count != s.size())
+      refuse("A constant needs channels * height * width numbers", "expected", s.size(), "count",
+             data ? count : 0);
+    v.data = Floats(s.image());
+    for (int64_t p = 0; p < s.pixels(); p++)
+      for (int32_t c = 0; c < s.channels; c++)
+        v.data[c * s.pitch() + p] = data[p * s.channels + c];
+  }
+  const auto id = static_cast<int32_t>(values_.size());
+  auto& list = kind == Kind::kInput ? inputs_ : outputs_;
+  const bool outside = kind == Kind::kInput || kind == Kind::kOutput;
+  list.reserve(list.size() + 1);
+  place_.reserve(place_.size() + 1);
+  values_.push_back(std::move(v));
+  place_.push_back(outside ? static_cast<int32_t>(list.size()) : -1);
+  if (outside) list.push_back(id);
+  return id;
+}
+
+const Value& Program::readable(int32_t id, const char* name, bool input) const {
+  if (id < 0 || static_cast<size_t>(id) >= values_.size()) refuse("There is no such value", name, id);
+  const Value& v = value(id);
+  if (v.kind == Kind::kOutput) refuse("An output cannot be read", name, id);
+  if (v.kind == Kind::kInput && !input)
+    refuse("This operation does not read inputs; copy it with secateur_to_chw", name, id);
+  if (v.kind == Kind::kInner && v.writer < 0)
+    refuse("A value is read before an operation writes it", name, id);
+  return v;
+}
+
+const Value& Program::writable(int32_t id, const char* name, bool output) const {
+  if (batch_) refuse("A program cannot grow once it is finalized");
+  if (id < 0 || static_cast<size_t>(id) >= values_.size()) refuse("There is no such value", name, id);
+  const Value& v = value(id);
+  if (output ? v.kind != Kind::kOutput : v.kind != Kind::kInner)
+    refuse(output ? "This operation writes outputs only"
+                  : "This operation writes values only, no inputs, outputs or constants",
+           name, id);
+  if (v.writer >= 0) refuse("A value can be written by one operation only", name, id);
+  return v;
+}
+
+void Program::add(std::unique_ptr<Operation> operation) {
+  const auto index = static_cast<int32_t>(operations_.size());
+  operations_.push_back(std::move(operation));
+  const Operation& o = *operations_.back();
+  values_[static_cast<size_t>(o.out)].writer = index;
+  values_[static_cast<size_t>(o.out)].last_use = index;
+  for (int32_t id : o.reads) values_[static_cast<size_t>(id)].last_use = index;
+}
+
+// Largest first, each at the lowest place that no value has that lives at the same time.
+int64_t Program::plan(int32_t batch, std::vector<int64_t>& offsets) const {
+  std::vector<int32_t> order;
+  for (size_t i = 0; i < values_.size(); i++)
+    if (values_[i].kind == Kind::kInner && values_[i].writer >= 0)
+      order.push_back(static_cast<int32_t>(i));
+  std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+    return value(a).shape.image() > value(b).shape.image();
+  });
+  int64_t total = 0;
+  std::vector<int32_t> placed;  // by offset
+  for (int32_t id : order) {
+    const Value& v = value(id);
+    const int64_t size = v.shape.image() * batch;
+    int64_t at = 0;
+    for (int32_t other : placed) {
+      const Value& o = value(other);
+      if (o.last_use < v.writer || v.last_use < o.writer) continue;
+      const int64_t start = offsets[static_cast<size_t>(other)];
+      if (at + size <= start) break;
+      at = std::max(at, start + o.shape.image() * batch);
+    }
+    if (at + size > kMaxArena) refuse("The program needs too much memory", "batch", batch);
+    offsets[static_cast<size_t>(id)] = at;
+    total = std::max(total, at + size);
+    placed.insert(std::upper_bound(placed.begin(), placed.end(), id,
+                                   [&](int32_t a, int32_t b) {
+                                     return offsets[static_cast<size_t>(a)] <
+                                            offsets[static_cast<size_t>(b)];
+                                   }),
+                  id);
+  }
+  return total;
+}
+
+void Program::finalize(int32_t batch) {
+  std::lock_guard<std::mutex> lock(running_);
+  if (batch < 1 || batch > (1 << 20)) refuse("A batch has at least 1 image", "batch", batch);
+  for (int32_t id : outputs_)
+    if (value(id).writer < 0) refuse("No operation writes an output", "output", id);
+  std::vector<int64_t> offsets(values_.size());
+  const int64_t size = plan(batch, offsets);
+  if (size != arena_size_ || !arena_) {
+    arena_ = Floats(size);
+    arena_size_ = size;
+  }
+  for (size_t i = 0; i < values_.size(); i++) values_[i].offset = offsets[i];
+  scratch_ = thread_scratch_ = 0;
+  for (const auto& o : operations_) {
+    scratch_ = std::max(scratch_, align(o->scratch));
+    thread_scratch_ = std::max(thread_scratch_, align(o->thread_scratch));
+  }
+  batch_ = batch;
+}
+
+void Program::run(const float* const* inputs, float* const* outputs, int32_t threads,
+                  double* seconds) {
+  std::lock_guard<std::mutex> lock(running_);
+  if (!batch_) refuse("Call secateur_finalize before secateur_run");
+  if (threads < 1 || threads > 1024)
+    refuse("The number of threads must be from 1 to 1024", "threads", threads);
+  const auto missing = [](const auto* list, size_t count) {
+    return count && (!list || std::any_of(list, list + count, [](auto* p) { return !p; }));
+  };
+  if (missing(inputs, inputs_.size())) refuse("Every input needs an array");
+  if (missing(outputs, outputs_.size())) refuse("Every output needs an array");
+  pool_.resize(threads);
+  const int64_t need = scratch_ + thread_scratch_ * pool_.size();
+  if (need > scratch_size_) {
+    scratch_memory_ = Floats(need);
+    scratch_size_ = need;
+  }
+  const Run state(*this, pool_, inputs, outputs, scratch_memory_.get(), thread_scratch_);
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point before = Clock::now();
+  for (const auto& o : operations_) {
+    o->run(state);
+    if (!seconds) continue;
+    const Clock::time_point now = Clock::now();
+    *seconds++ = std::chrono::duration<double>(now - before).count();
+    before = now;
+  }
+}
+
+int64_t Program::weight_bytes() const {
+  int64_t sum = 0;
+  for (const auto& o : operations_) sum += o->weight_bytes();
+  for (const Value& v : values_)
+    if (v.data) sum += v.shape.image() * 4;
+  return sum;
+}
+
+int64_t Program::arena_bytes() const {
+  return batch_ ? (arena_size_ + std::max(scratch_size_, scratch_ + thread_scratch_)) * 4 : 0;
+}
+
+Run::Run(const Program& program, Pool& pool, const float* const* inputs, float* const* outputs,
+         float* scratch, int64_t thread_scratch)
+    : kernels(program.kernels),
+      pool(pool),
+      batch(program.batch_),
+      program_(program),
+      inputs_(inputs),
+      outputs_(outputs),
+      scratch_(scratch),
+      own_(scratch ? scratch + program.scratch_ : nullptr),
+      thread_scratch_(thread_scratch) {}
+
+View Run::view(int32_t id, int32_t image) const {
+  const Value& v = program_.value(id);
+  const auto place = static_cast<size_t>(program_.place_[static_cast<size_t>(id)]);
+  switch (v.kind) {
+    case Kind::kInput:  // never written: operations refuse to
+      return {const_cast<float*>(inputs_[place]) + image * v.shape.size(), v.shape, 1};
+    case Kind::kOutput:
+      return {outputs_[place] + image * v.shape.size(), v.shape, 1};
+    case Kind::kConstant:
+      return {v.data.get(), v.shape, v.shape.pitch()};
+    default:
+      return {program_.arena_.get() + v.offset + image * v.shape.image(), v.shape,
+              v.shape.pitch()};
+  }
+}
+
+}  // namespace secateur

@@ -1,0 +1,86 @@
+// A program: values, the operations on them, and the memory they share.
+#pragma once
+
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "threads.h"
+#include "value.h"
+
+namespace secateur {
+
+class Program;
+
+// What an operation sees while it runs.
+class Run {
+ public:
+  Run(const Program& program, Pool& pool, const float* const* inputs, float* const* outputs,
+      float* scratch, int64_t thread_scratch);
+  const Kernels& kernels;
+  Pool& pool;
+  const int32_t batch;
+  View view(int32_t id, int32_t image) const;
+  // Shared by all threads, and one thread's own, as large as the operation asked for.
+  float* scratch() const { return scratch_; }
+  float* scratch_of(int thread) const { return own_ + thread * thread_scratch_; }
+
+ private:
+  const Program& program_;
+  const float* const* inputs_;
+  float* const* outputs_;
+  float* scratch_;
+  float* own_;
+  int64_t thread_scratch_;
+};
+
+class Operation {
+ public:
+  virtual ~Operation() = default;
+  virtual void run(const Run& run) const = 0;
+  virtual int64_t weight_bytes() const { return 0; }
+  std::string text;
+  int64_t multiply_adds = 0;
+  std::vector<int32_t> reads;
+  int32_t out = -1;
+  int64_t scratch = 0, thread_scratch = 0;  // floats
+};
+
+class Program {
+ public:
+  explicit Program(const Kernels& kernels) : kernels(kernels) {}
+  const Kernels& kernels;
+
+  int32_t add_value(Kind kind, Shape shape, const float* data, int64_t count);
+  // Throws std::invalid_argument unless there is such a value that an operation may read, or write.
+  const Value& readable(int32_t id, const char* name, bool input = false) const;
+  const Value& writable(int32_t id, const char* name = "out", bool output = false) const;
+  const Value& value(int32_t id) const { return values_[static_cast<size_t>(id)]; }
+  void add(std::unique_ptr<Operation> operation);
+
+  void finalize(int32_t batch);
+  void run(const float* const* inputs, float* const* outputs, int32_t threads, double* seconds);
+
+  const std::vector<std::unique_ptr<Operation>>& operations() const { return operations_; }
+  int64_t weight_bytes() const;
+  int64_t arena_bytes() const;
+  int32_t batch() const { return batch_; }
+
+ private:
+  friend class Run;
+  int64_t plan(int32_t batch, std::vector<int64_t>& offsets) const;
+
+  std::vector<Value> values_;
+  std::vector<int32_t> inputs_, outputs_;
+  std::vector<int32_t> place_;  // of inputs and outputs, in the caller's lists
+  std::vector<std::unique_ptr<Operation>> operations_;
+  int32_t batch_ = 0;
+  Floats arena_;
+  int64_t arena_size_ = 0, scratch_ = 0, thread_scratch_ = 0;
+  Floats scratch_memory_;
+  int64_t scratch_size_ = 0;
+  Pool pool_;
+  std::mutex running_;
+};
+
+}  // namespace secateur

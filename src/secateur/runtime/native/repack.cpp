@@ -1,0 +1,91 @@
+#include "repack.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "refuse.h"
+
+namespace secateur {
+
+// Tiles may reach over the end of the last plane.
+static constexpr int64_t kSlack = 256;
+static constexpr int64_t kMaxTaps = 4096;
+
+Repack::Repack(const Shape& in, const Shape& out, const secateur_window& window, bool channels_last)
+    : window_(window), channels_last_(channels_last), channels_(in.channels) {
+  if (int64_t{window.kernel_height} * window.kernel_width > kMaxTaps)
+    refuse("The window is too large", "kernel_height", window.kernel_height, "kernel_width",
+           window.kernel_width);
+  rows_ = out.height + (int64_t{window.kernel_height} - 1) * window.dilation_height / window.stride_height;
+  columns_ = out.width + (int64_t{window.kernel_width} - 1) * window.dilation_width / window.stride_width;
+  for (int64_t ky = 0; ky < window.kernel_height; ky++) {
+    for (int64_t kx = 0; kx < window.kernel_width; kx++) {
+      const Phase phase{static_cast<int32_t>(ky * window.dilation_height % window.stride_height),
+                        static_cast<int32_t>(kx * window.dilation_width % window.stride_width)};
+      const auto same = [&](const Phase& p) { return p.y == phase.y && p.x == phase.x; };
+      const auto found = std::find_if(phases_.begin(), phases_.end(), same);
+      phase_index_.push_back(static_cast<int32_t>(found - phases_.begin()));
+      if (found == phases_.end()) phases_.push_back(phase);
+    }
+  }
+  constexpr int64_t limit = int64_t{1} << 30;
+  const auto phases = static_cast<int64_t>(phases_.size());
+  if (rows_ > limit / columns_ || rows_ * columns_ > limit / phases / channels_ / 2)
+    refuse("The padded image is too large", "height", rows_, "width", columns_);
+  plane_ = Shape{1, static_cast<int32_t>(rows_), static_cast<int32_t>(columns_)}.pitch();
+  size_ = align(channels_ * phases * plane_ + kSlack);
+}
+
+int32_t Repack::offset(int64_t ky, int64_t kx, int64_t c) const {
+  const int64_t phase = phase_index_[static_cast<size_t>(ky * window_.kernel_width + kx)];
+  const int64_t y = ky * window_.dilation_height / window_.stride_height;
+  const int64_t x = kx * window_.dilation_width / window_.stride_width;
+  return static_cast<int32_t>((c * static_cast<int64_t>(phases_.size()) + phase) * plane_ +
+                              y * columns_ + x);
+}
+
+void Repack::copy_row(const View& in, float* out, int64_t c, const Phase& phase, int64_t r) const {
+  const int64_t y = r * window_.stride_height + phase.y - window_.pad_top;
+  if (y < 0 || y >= in.shape.height) {
+    std::memset(out, 0, static_cast<size_t>(columns_) * sizeof(float));
+    return;
+  }
+  const int64_t step = channels_last_ ? in.shape.channels : 1;
+  const float* line = in.data + (channels_last_ ? c + y * in.shape.width * step
+                                                : c * in.pitch + y * in.shape.width);
+  // Columns [first, last) lie inside of the image.
+  const int64_t stride = window_.stride_width, shift = phase.x - window_.pad_left;
+  const int64_t first = std::min(columns_, shift >= 0 ? 0 : (-shift + stride - 1) / stride);
+  const int64_t room = in.shape.width - shift;
+  const int64_t last = std::max(first, room <= 0 ? 0 : std::min(columns_, (room - 1) / stride + 1));
+  for (int64_t i = 0; i < first; i++) out[i] = 0;
+  if (stride * step == 1) {
+    if (last > first)
+      std::memcpy(out + first, line + first + shift, static_cast<size_t>(last - first) * sizeof(float));
+  } else if (stride == 2 && step == 1) {
+    for (int64_t i = first; i < last; i++) out[i] = line[2 * i + shift];
+  } else {
+    for (int64_t i = first; i < last; i++) out[i] = line[(i * stride + shift) * step];
+  }
+  for (int64_t i = last; i < columns_; i++) out[i] = 0;
+}
+
+void Repack::run(const View& in, float* out, Pool& pool) const {
+  const auto phases = static_cast<int64_t>(phases_.size());
+  const auto plane = [&](int64_t c, int64_t phase) { return out + (c * phases + phase) * plane_; };
+  if (channels_last_) {
+    pool.each(rows_, [&](int64_t r, int) {
+      for (int64_t p = 0; p < phases; p++)
+        for (int64_t c = 0; c < channels_; c++)
+          copy_row(in, plane(c, p) + r * columns_, c, phases_[static_cast<size_t>(p)], r);
+    });
+    return;
+  }
+  pool.each(channels_, [&](int64_t c, int) {
+    for (int64_t p = 0; p < phases; p++)
+      for (int64_t r = 0; r < rows_; r++)
+        copy_row(in, plane(c, p) + r * columns_, c, phases_[static_cast<size_t>(p)], r);
+  });
+}
+
+}  // namespace secateur

@@ -1,0 +1,160 @@
+// Vectors of floats, of the width this file is compiled for. Everything lies in an inline namespace of that
+// instruction set's name and only C headers are used: code for one instruction set must never be merged
+// with another's by the linker.
+#pragma once
+
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX512F__) || defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#if defined(__AVX512F__)
+#define SECATEUR_LANES 16
+#elif defined(__AVX2__)
+#define SECATEUR_LANES 8
+#else
+#define SECATEUR_LANES 4
+#endif
+
+#define SECATEUR_UNROLL _Pragma("GCC unroll 16")
+#define SECATEUR_INLINE inline __attribute__((always_inline))
+
+namespace secateur {
+namespace SECATEUR_ISA {
+
+constexpr int kLanes = SECATEUR_LANES;
+
+typedef float vf __attribute__((vector_size(4 * SECATEUR_LANES)));
+typedef int32_t vi __attribute__((vector_size(4 * SECATEUR_LANES)));
+typedef float vf_unaligned __attribute__((vector_size(4 * SECATEUR_LANES), aligned(4), may_alias));
+typedef int32_t vi_unaligned __attribute__((vector_size(4 * SECATEUR_LANES), aligned(4), may_alias));
+
+static SECATEUR_INLINE vf load(const float* p) { return *reinterpret_cast<const vf_unaligned*>(p); }
+static SECATEUR_INLINE vi load_int(const int32_t* p) {
+  return *reinterpret_cast<const vi_unaligned*>(p);
+}
+static SECATEUR_INLINE void store(float* p, vf x) { *reinterpret_cast<vf_unaligned*>(p) = x; }
+static SECATEUR_INLINE vf splat(float x) { return x - vf{}; }
+
+// The larger, and the smaller; where x is not a number, x.
+static SECATEUR_INLINE vf maximum(vf bound, vf x) {
+#if defined(__AVX512F__)
+  return (vf)_mm512_max_ps((__m512)bound, (__m512)x);
+#elif defined(__AVX2__)
+  return (vf)_mm256_max_ps((__m256)bound, (__m256)x);
+#else
+  return bound > x ? bound : x;
+#endif
+}
+static SECATEUR_INLINE vf minimum(vf bound, vf x) {
+#if defined(__AVX512F__)
+  return (vf)_mm512_min_ps((__m512)bound, (__m512)x);
+#elif defined(__AVX2__)
+  return (vf)_mm256_min_ps((__m256)bound, (__m256)x);
+#else
+  return bound < x ? bound : x;
+#endif
+}
+
+static SECATEUR_INLINE vf square_root(vf x) {
+#if defined(__AVX512F__)
+  return (vf)_mm512_sqrt_ps((__m512)x);
+#elif defined(__AVX2__)
+  return (vf)_mm256_sqrt_ps((__m256)x);
+#else
+  for (int i = 0; i < kLanes; i++) x[i] = __builtin_sqrtf(x[i]);
+  return x;
+#endif
+}
+
+// Some lanes of a vector: those from `first` up to, and without, `last`. Memory of the others is not touched.
+struct Lanes {
+  int first, last;
+#if defined(__AVX512F__)
+  __mmask16 mask;
+#elif defined(__AVX2__)
+  __m256i mask;
+#endif
+};
+
+static SECATEUR_INLINE Lanes lanes(int64_t first, int64_t last) {
+  Lanes l;
+  l.first = first < 0 ? 0 : first > kLanes ? kLanes : (int)first;
+  l.last = last > kLanes ? kLanes : last < l.first ? l.first : (int)last;
+#if defined(__AVX512F__)
+  l.mask = (__mmask16)((1u << l.last) - (1u << l.first));
+#elif defined(__AVX2__)
+  const __m256i i = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  l.mask = _mm256_andnot_si256(_mm256_cmpgt_epi32(_mm256_set1_epi32(l.first), i),
+                               _mm256_cmpgt_epi32(_mm256_set1_epi32(l.last), i));
+#endif
+  return l;
+}
+
+// The other lanes are 0. `p` is where lane 0 would be, which need not be inside of any array.
+static SECATEUR_INLINE vf load(const float* base, int64_t at, const Lanes& l) {
+#if defined(__AVX512F__)
+  return (vf)_mm512_maskz_loadu_ps(l.mask, (const void*)((uintptr_t)base + (uintptr_t)(at * 4)));
+#elif defined(__AVX2__)
+  return (vf)_mm256_maskload_ps((const float*)((uintptr_t)base + (uintptr_t)(at * 4)), l.mask);
+#else
+  if (l.first == 0 && l.last == kLanes) return load(base + at);
+  vf x = {};
+  for (int i = l.first; i < l.last; i++) x[i] = base[at + i];
+  return x;
+#endif
+}
+
+static SECATEUR_INLINE void store(float* p, vf x, const Lanes& l) {
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_ps(p, l.mask, (__m512)x);
+#elif defined(__AVX2__)
+  _mm256_maskstore_ps(p, l.mask, (__m256)x);
+#else
+  if (l.first == 0 && l.last == kLanes) return store(p, x);
+  for (int i = l.first; i < l.last; i++) p[i] = x[i];
+#endif
+}
+
+static SECATEUR_INLINE vf gather(const float* p, vi index) {
+#if defined(__AVX512F__)
+  return (vf)_mm512_i32gather_ps((__m512i)index, p, 4);
+#elif defined(__AVX2__)
+  return (vf)_mm256_i32gather_ps(p, (__m256i)index, 4);
+#else
+  vf x;
+  for (int i = 0; i < kLanes; i++) x[i] = p[index[i]];
+  return x;
+#endif
+}
+
+// Every second number of a followed by b, from the first or from the second.
+#if SECATEUR_LANES == 16
+static SECATEUR_INLINE vf even(vf a, vf b) {
+  return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+}
+static SECATEUR_INLINE vf odd(vf a, vf b) {
+  return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+}
+#elif SECATEUR_LANES == 8
+static SECATEUR_INLINE vf even(vf a, vf b) {
+  return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
+}
+static SECATEUR_INLINE vf odd(vf a, vf b) {
+  return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+}
+#else
+static SECATEUR_INLINE vf even(vf a, vf b) { return __builtin_shufflevector(a, b, 0, 2, 4, 6); }
+static SECATEUR_INLINE vf odd(vf a, vf b) { return __builtin_shufflevector(a, b, 1, 3, 5, 7); }
+#endif
+
+static SECATEUR_INLINE float sum(vf x) {
+  float s = 0;
+  for (int i = 0; i < kLanes; i++) s += x[i];
+  return s;
+}
+
+}  // namespace SECATEUR_ISA
+}  // namespace secateur

@@ -1,0 +1,144 @@
+"""The native convolutions, against numpy: every instruction set, shape, window and sparsity."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kernel_reference import (
+    One,
+    activations,
+    apply,
+    close,
+    compressed,
+    finished,
+    out_size,
+    patches,
+    sparse_weights,
+    windows,
+)
+
+from secateur.runtime._program import Activation, Epilogue, Program, Window, isas
+from secateur.runtime._signatures import Function
+from support import only
+
+pytestmark = [only("tensorflow"), pytest.mark.parametrize("isa", isas())]  # needs no Keras
+
+SIZES = st.integers(1, 20) | st.sampled_from([33, 64])
+CHANNELS = st.integers(1, 20) | st.sampled_from([31, 64, 70])
+ZEROS = st.sampled_from([0.0, 0.3, 0.75, 0.9, 0.97, 1.0])
+SEEDS = st.integers(0, 2**16)
+
+
+@st.composite
+def images(draw, channels=CHANNELS):
+    """A batch of images."""
+    shape = draw(st.tuples(st.integers(1, 3), SIZES, SIZES, channels))
+    return np.random.default_rng(draw(SEEDS)).normal(size=shape).astype("float32")
+
+
+def epilogue_for(draw, one, rng, shape):
+    """An epilogue, with a residual or not, and the residual."""
+    first = draw(activations())
+    if not draw(st.booleans()):
+        return Epilogue(first), None
+    residual = rng.normal(size=shape).astype("float32")
+    return Epilogue(first, one.value(residual), draw(activations())), residual
+
+
+def expected_conv(x, weights, bias, window, shape):
+    seen = patches(x, window, *shape[1:3])
+    return np.einsum("nyxhwc,ohwc->nyxo", seen, np.float64(weights)) + bias
+
+
+@settings(deadline=None, max_examples=60)
+@given(data=st.data(), x=images(), channels=CHANNELS, zeros=ZEROS, threads=st.integers(1, 3))
+@pytest.mark.parametrize("kind", ["pointwise", "window"])
+@pytest.mark.parametrize("sparse", [True, False])
+def test_convolution(isa, kind, sparse, data, x, channels, zeros, threads):
+    window = Window() if kind == "pointwise" else data.draw(windows(*x.shape[1:3]))
+    rng = np.random.default_rng(data.draw(SEEDS))
+    weights = sparse_weights(rng, (channels, *window.kernel, x.shape[3]), zeros)
+    bias = rng.normal(size=channels).astype("float32")
+    one = One(isa)
+    source = one.value(x) if data.draw(st.booleans()) else one.raw(x)
+    shape = (len(x), *out_size(window, *x.shape[1:3]), channels)
+    epilogue, residual = epilogue_for(data.draw, one, rng, shape)
+    out = one.out(*shape[1:])
+    if sparse:
+        one.program.sparse_conv2d(source, out, *compressed(weights), bias, window, epilogue)
+    else:
+        one.program.conv2d(source, out, weights, bias, window, epilogue)
+    expected = expected_conv(x, weights, bias, window, shape)
+    close(one.run(threads), finished(epilogue, expected, residual))
+
+
+@settings(deadline=None, max_examples=100)
+@given(data=st.data(), x=images(), multiplier=st.sampled_from([1, 1, 2, 3]))
+def test_depthwise(isa, data, x, multiplier):
+    window = data.draw(windows(*x.shape[1:3], kernels=(1, 2, 3, 4, 5, 7)))
+    rng = np.random.default_rng(data.draw(SEEDS))
+    weights = rng.normal(size=(*window.kernel, x.shape[3] * multiplier)).astype("float32")
+    bias = rng.normal(size=weights.shape[2]).astype("float32")
+    one = One(isa)
+    source = one.value(x)
+    shape = (len(x), *out_size(window, *x.shape[1:3]), weights.shape[2])
+    epilogue, residual = epilogue_for(data.draw, one, rng, shape)
+    one.program.depthwise_conv2d(source, one.out(*shape[1:]), weights, bias, window, epilogue)
+    seen = np.repeat(patches(x, window, *shape[1:3]), multiplier, axis=-1)
+    expected = np.einsum("nyxhwc,hwc->nyxc", seen, np.float64(weights)) + bias
+    close(one.run(data.draw(st.integers(1, 3))), finished(epilogue, expected, residual))
+
+
+@pytest.mark.parametrize("zeros", [0.5, 0.9])
+@pytest.mark.parametrize("batch", [1, 2, 7])
+def test_fully_connected(isa, zeros, batch):
+    rng = np.random.default_rng(batch)
+    x = rng.normal(size=(batch, 1, 1, 300)).astype("float32")
+    weights = sparse_weights(rng, (101, 1, 1, 300), zeros)
+    one = One(isa)
+    activation = Activation(Function.SIGMOID)
+    one.program.sparse_conv2d(
+        one.raw(x), one.out(1, 1, 101), *compressed(weights), epilogue=Epilogue(activation)
+    )
+    expected = np.einsum("nyxc,ohwc->nyxo", np.float64(x), np.float64(weights))
+    close(one.run(), apply(activation, expected))
+
+
+@pytest.mark.parametrize(("shape", "channels"), [((1, 56, 56, 128), 128), ((1, 7, 7, 1024), 300)])
+def test_inputs_larger_than_the_cache(isa, shape, channels):
+    """Columns are then cut into blocks."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=shape).astype("float32")
+    weights = sparse_weights(rng, (channels, 1, 1, shape[3]), 0.8)
+    one = One(isa)
+    source, out = one.value(x), one.out(*shape[1:3], channels)
+    one.program.sparse_conv2d(source, out, *compressed(weights))
+    close(one.run(2), expected_conv(x, weights, 0, Window(), (*shape[:3], channels)))
+
+
+def test_an_infinite_input_stays_where_it_is(isa):
+    """Rows that do not read it stay finite: zeros are left out, not multiplied."""
+    x = np.ones((1, 1, 1, 40), "float32")
+    x[..., 0] = np.inf
+    weights = np.zeros((20, 1, 1, 40), "float32")
+    weights[0, ..., 0] = 1
+    weights[1:, ..., 1:20] = 1
+    one = One(isa)
+    one.program.sparse_conv2d(one.raw(x), one.out(1, 1, 20), *compressed(weights))
+    np.testing.assert_array_equal(one.run()[0, 0, 0], [np.inf] + [19] * 19)
+
+
+def test_another_batch_later(isa):
+    """The same program runs with another batch."""
+    rng = np.random.default_rng(3)
+    weights = sparse_weights(rng, (9, 3, 3, 5), 0.5)
+    window = Window((3, 3), padding=(1, 1, 1, 1))
+    program = Program(isa)
+    x, y = program.input((5, 8, 8)), program.value((9, 8, 8))
+    program.sparse_conv2d(x, y, *compressed(weights), window=window)
+    program.to_nhwc(y, program.output((9, 8, 8)))
+    for batch in (1, 4, 2):
+        images = rng.normal(size=(batch, 8, 8, 5)).astype("float32")
+        program.finalize(batch)
+        expected = expected_conv(images, weights, 0, window, (batch, 8, 8, 9))
+        close(program.run([images])[0], expected)
