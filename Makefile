@@ -6,6 +6,8 @@ PYTHON ?= python3
 PIP     = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 # Plain `torch` pulls gigabytes of CUDA packages where this one does not.
 TORCH   = torch==2.13.0
+# Installing compiles these.
+NATIVE  = $(wildcard src/secateur/runtime/native/*)
 # Two processes by default: the suite is made for small machines.
 JOBS   ?= 2
 
@@ -45,11 +47,11 @@ $(VENV)/bin/python:
 	  rm -rf $(VENV); exit 1; }
 	$(PIP) --upgrade pip
 
-$(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.demo: pyproject.toml $(NATIVE) | $(VENV)/bin/python
 	$(PIP) --editable ".[tensorflow,tensorboard,mnist]"
 	@touch $@
 
-$(VENV)/.test: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.test: pyproject.toml $(NATIVE) | $(VENV)/bin/python
 	$(PIP) $(TORCH)
 	$(PIP) --editable ".[tensorflow,jax,torch,tensorboard,plot,mnist]" --group lint --group test
 	@touch $@
