@@ -29,6 +29,9 @@ def why_not(model: Any, native: str) -> str | None:
     Args:
         model: A `ModelT`.
         native: As for `Interpreter`.
+
+    Raises:
+        NativeMissingError: If the native library is asked for and not there.
     """
     if native == "never":
         return Reason.NEVER
@@ -56,6 +59,8 @@ def why_not(model: Any, native: str) -> str | None:
         return Reason.UNREADABLE
     if native == "auto" and not _has_zeros(looked):
         return Reason.NO_ZEROS
+    if native == "always":
+        _native.library()
     return None if _native.available() else Reason.MISSING
 
 
@@ -115,6 +120,9 @@ class Session:
         self._places, self._copied = connect(self.steps, graph, front)
         self._front = {tensor: front[tensor] for tensor in self._copied}
         self.plan = _plan(graph, parts, self.steps)
+        #: Outputs whose shapes are known only behind a run; LiteRT keeps them.
+        self.loose = {t: self._places[t] for t in graph.outputs if self.native and t not in front}
+        self.ran = False
         #: The tensors that the caller reads and writes, and the constants in the file.
         self.kept = set(front)
         self.constants = {t for t in range(len(graph.tensors)) if graph.is_stored(t)}
@@ -136,6 +144,7 @@ class Session:
         self._finish()
 
     def _finish(self) -> None:
+        self.ran = True
         for tensor in self._copied:
             np.copyto(self._front[tensor](), self._places[tensor]())
 

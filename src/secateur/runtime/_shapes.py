@@ -10,6 +10,8 @@ import numpy as np
 
 from secateur.litert.flatbuffer import write_model
 from secateur.litert.graph import (
+    FLOAT16,
+    INT8,
     add_buffer,
     indices,
     is_constant,
@@ -23,6 +25,7 @@ from secateur.litert.graph import (
 # Constants of at least so many bytes are weights; what says how shapes change is shorter.
 _WEIGHT_BYTES = 1024
 _INT32 = 2
+_PACKED = (FLOAT16, INT8)
 
 # Operators whose outputs have shapes that follow from the shapes of their inputs, and from the inputs
 # named here, which must then be constants.
@@ -137,10 +140,12 @@ def without_weights(model: Any) -> bytes:
         if not _unpacks(model, model.subgraphs[0], operator)
     ]
     for tensor in graph.tensors:
-        tensor.sparsity = None
         data = raw(model, tensor)
-        if data is not None and (len(data) >= _WEIGHT_BYTES or tensor.type in (1, 9)):
+        if data is not None and (
+            len(data) >= _WEIGHT_BYTES or tensor.type in _PACKED or tensor.sparsity is not None
+        ):
             tensor.buffer = 0
+        tensor.sparsity = None
     used = sorted({0, *(tensor.buffer for tensor in graph.tensors)})
     slim.buffers = [model.buffers[number] for number in used]
     numbers = {number: i for i, number in enumerate(used)}

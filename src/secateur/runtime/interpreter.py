@@ -44,6 +44,7 @@ class Interpreter:
     Raises:
         ValueError: If both or none of path and content are given, `num_threads` is no positive
             whole number, there is no such file, or it is damaged.
+        ImportError: If `native` is "always" and the native library is not installed.
 
     Example:
         >>> interpreter = Interpreter(model_path="model.tflite")  # doctest: +SKIP
@@ -127,7 +128,8 @@ class Interpreter:
         count = len(model.subgraphs[0].tensors)
         shapes = [_dims(details[i]) if i in details and known[i] else None for i in range(count)]
         graph = Graph(model, shapes)
-        places = {t: self._shadow.tensor(t) for t in [*graph.inputs, *graph.outputs]}
+        outside = [*graph.inputs, *(t for t in graph.outputs if shapes[t] is not None)]
+        places = {tensor: self._shadow.tensor(tensor) for tensor in outside}
         if not _whole.apart(places):
             self._take_whole(Plan(reason=Reason.UNREADABLE))
             return
@@ -155,11 +157,11 @@ class Interpreter:
             ValueError: If there is no such input, or the shape cannot be.
             RuntimeError: If an array that `tensor` gave is still in use.
         """
-        self._ready = False
         if self._shadow is not None:
             self._shadow.resize_tensor_input(input_index, tensor_size, strict)
         if self._front is not self._shadow:
             self._front.resize_tensor_input(input_index, tensor_size, strict)
+        self._ready = False
 
     def set_tensor(self, tensor_index: int, value: Any) -> None:
         """Copy values into an input.
@@ -206,6 +208,8 @@ class Interpreter:
         if self._session is None or subgraph_index:
             return self._front.get_tensor(tensor_index, subgraph_index)
         self._check_kept(tensor_index)
+        if tensor_index in self._session.loose:
+            return np.array(self._session.loose[tensor_index]())
         if tensor_index in self._session.kept:
             return self._front.get_tensor(tensor_index)
         model = _read(self._source)
@@ -214,7 +218,8 @@ class Interpreter:
     def _check_kept(self, tensor_index: int) -> None:
         """Refuse what lies within the model: it may not even be computed."""
         assert self._session is not None
-        if tensor_index not in self._session.kept | self._session.constants:
+        session = self._session
+        if tensor_index not in session.kept | session.constants | session.loose.keys():
             raise ValueError(
                 "Only inputs, outputs and constants can be read: the others are not kept, or not "
                 f"in this form. Received: tensor_index={tensor_index}"
@@ -228,7 +233,12 @@ class Interpreter:
         Args:
             tensor_index: Its number.
         """
-        return lambda: self._front.tensor(tensor_index)()
+
+        def look() -> Any:
+            loose = {} if self._session is None else self._session.loose
+            return loose.get(tensor_index, self._front.tensor(tensor_index))()
+
+        return look
 
     def get_input_details(self) -> list[dict[str, Any]]:
         """Name, index, shape, dtype and so on of each input, as in LiteRT."""
@@ -236,7 +246,15 @@ class Interpreter:
 
     def get_output_details(self) -> list[dict[str, Any]]:
         """Name, index, shape, dtype and so on of each output, as in LiteRT."""
-        return self._front.get_output_details()
+        details = self._front.get_output_details()
+        if self._session is not None and self._session.ran:
+            for entry in details:
+                if entry["index"] in self._session.loose:
+                    shape = self._session.loose[entry["index"]]().shape
+                    entry["shape"] = np.array(shape, np.int32)
+                    if -1 not in entry["shape_signature"]:
+                        entry["shape_signature"] = entry["shape"]
+        return details
 
     def get_tensor_details(self, subgraph_index: int = 0) -> list[dict[str, Any]]:
         """Name, index, shape, dtype and so on of each tensor, as in LiteRT."""

@@ -98,13 +98,13 @@ class Profile:
 
 
 def _kind(layer: LayerTime) -> str:
-    """The kind of a kernel: its words before the first number of channels, "sparse 1x1"."""
+    """The kind of a kernel: its words before the number of its channels, "sparse 1x1"."""
     if layer.where != "native":
         return layer.where
-    words = []
-    for word in layer.kernel.split():
-        if ">" in word:
+    words: list[str] = []
+    for word in layer.kernel.replace(",", "").split():
+        if ">" in word or (word.isdigit() and words[-1:] != ["stride"]):
             break
-        words.append(word.rstrip(","))
+        words.append(word)
     kind = " ".join(words)
     return f"{kind} SPMM" if kind.startswith("sparse") else kind
