@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "checks.h"
 #include "operations.h"
 
@@ -7,21 +9,29 @@ namespace {
 class DepthwiseConv : public Operation {
  public:
   void run(const Run& run) const override {
-    const int64_t channels = run.view(out, 0).shape.channels;
-    run.pool.each(channels * run.batch, [&](int64_t item, int) {
-      const auto n = static_cast<int32_t>(item / channels);
-      const int64_t c = item % channels;
+    // Pieces of whole input channels; alone, all at once.
+    const int64_t channels = run.view(in_, 0).shape.channels;
+    const int64_t pieces = std::min<int64_t>(channels, run.pool.size() == 1 ? 1 : 4 * run.pool.size());
+    run.pool.each(pieces * run.batch, [&](int64_t item, int) {
+      const auto n = static_cast<int32_t>(item / pieces);
+      const int64_t piece = item % pieces, first = channels * piece / pieces;
+      const int64_t last = channels * (piece + 1) / pieces, c = first * multiplier_;
       const View in = run.view(in_, n), to = run.view(out, n);
       Depthwise t{};
-      t.in = in.plane(c / multiplier_);
+      t.in = in.plane(first);
       t.out = to.plane(c);
       t.residual = residual_ < 0 ? nullptr : run.view(residual_, n).plane(c);
       t.weights = weights_.data() + c * window_.kernel_height * window_.kernel_width;
-      t.bias = bias_[static_cast<size_t>(c)];
+      t.bias = bias_.data() + c;
+      t.in_pitch = in.pitch;
+      t.out_pitch = to.pitch;
+      t.channels = static_cast<int32_t>((last - first) * multiplier_);
+      t.multiplier = static_cast<int32_t>(multiplier_);
       t.height = in.shape.height;
       t.width = in.shape.width;
-      t.out_height = to.shape.height;
       t.out_width = to.shape.width;
+      t.begin = 0;
+      t.end = to.shape.height;
       t.window = window_;
       t.finish = &finish_;
       run.kernels.depthwise(t);

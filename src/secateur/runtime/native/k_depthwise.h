@@ -1,5 +1,5 @@
-// Depthwise convolution of one plane. Columns of one vector's width are swept from top to bottom; lanes
-// outside of the image are masked, so that nothing is copied and nothing outside is read.
+// Depthwise convolution. Columns of one vector's width are swept from top to bottom; lanes outside of the
+// image are masked, so that nothing is copied and nothing outside is read.
 #pragma once
 
 #include "k_matrix.h"
@@ -62,30 +62,100 @@ static SECATEUR_INLINE void finish_lanes(vf x, float* out, const float* residual
   finish(f, out + at, residual ? residual + at : nullptr, l.last);
 }
 
+// The planes of one channel.
+struct Plane {
+  const float* in;
+  float* out;
+  const float* residual;
+  const float* weights;
+  float bias;
+  Plane(const Depthwise& t, int64_t c)
+      : in(t.in + c / t.multiplier * t.in_pitch),
+        out(t.out + c * t.out_pitch),
+        residual(t.residual ? t.residual + c * t.out_pitch : nullptr),
+        weights(t.weights + c * t.window.kernel_height * t.window.kernel_width),
+        bias(t.bias[c]) {}
+};
+
 template <int K, int S>
-static void depthwise_window(const Depthwise& t) {
-  vf w[K][K];
-  for (int i = 0; i < K * K; i++) w[i / K][i % K] = splat(t.weights[i]);
-  const int64_t top = t.window.pad_top;
+static SECATEUR_INLINE void read_row(const Columns<K, S>& columns, const Depthwise& t, const float* in,
+                                     int64_t row, vf (&out)[K]) {
+  if (row >= 0 && row < t.height) return columns.read(in + row * t.width, out);
+  SECATEUR_UNROLL
+  for (int k = 0; k < K; k++) out[k] = vf{};
+}
+
+// The rows under the window stay in registers: each is read once.
+template <int S>
+static void depthwise_3(const Depthwise& t) {
+  for (int64_t x0 = 0; x0 < t.out_width; x0 += kLanes) {
+    const Columns<3, S> columns(x0, t);
+    const Lanes inside = lanes(0, t.out_width - x0);
+    for (int64_t c = 0; c < t.channels; c++) {
+      const Plane p(t, c);
+      vf w[9], rows[3][3];
+      SECATEUR_UNROLL
+      for (int i = 0; i < 9; i++) w[i] = splat(p.weights[i]);
+      const vf bias = splat(p.bias);
+      int64_t row = (int64_t)t.begin * S - t.window.pad_top;
+      SECATEUR_UNROLL
+      for (int i = 0; i < 3 - S; i++) read_row(columns, t, p.in, row++, rows[i]);
+      for (int64_t y = t.begin; y < t.end; y++) {
+        SECATEUR_UNROLL
+        for (int i = 3 - S; i < 3; i++) read_row(columns, t, p.in, row++, rows[i]);
+        vf sums[3] = {bias, vf{}, vf{}};
+        SECATEUR_UNROLL
+        for (int i = 0; i < 9; i++) sums[i / 3] += rows[i / 3][i % 3] * w[i];
+        finish_lanes(sums[0] + (sums[1] + sums[2]), p.out, p.residual, y * t.out_width + x0, inside,
+                     *t.finish);
+        SECATEUR_UNROLL
+        for (int i = 0; i < 3 - S; i++)
+          SECATEUR_UNROLL
+          for (int k = 0; k < 3; k++) rows[i][k] = rows[i + S][k];
+      }
+    }
+  }
+}
+
+// Larger windows do not fit the registers; sums of the output rows under way do: each image row is read
+// once and added to all of them.
+template <int K, int S>
+static void depthwise_k(const Depthwise& t) {
+  constexpr int kSums = (K + S - 1) / S;
   for (int64_t x0 = 0; x0 < t.out_width; x0 += kLanes) {
     const Columns<K, S> columns(x0, t);
     const Lanes inside = lanes(0, t.out_width - x0);
-    for (int64_t y = 0; y < t.out_height; y++) {
-      vf sums[K];
+    for (int64_t c = 0; c < t.channels; c++) {
+      const Plane p(t, c);
+      const vf bias = splat(p.bias);
+      vf sums[kSums];
       SECATEUR_UNROLL
-      for (int ky = 0; ky < K; ky++) {
-        const int64_t row = y * S + ky - top;
-        sums[ky] = vf{};
-        if (row < 0 || row >= t.height) continue;
-        vf in[K];
-        columns.read(t.in + row * t.width, in);
+      for (int i = 0; i < kSums; i++) sums[i] = bias;
+      // sums[i] is of output row y + i; image rows come S at a time.
+      for (int64_t y = (int64_t)t.begin - kSums + 1; y < t.end; y++) {
+        const int64_t first = (y + kSums - 1) * S - t.window.pad_top;
         SECATEUR_UNROLL
-        for (int kx = 0; kx < K; kx++) sums[ky] += in[kx] * w[ky][kx];
+        for (int s = 0; s < S; s++) {
+          const int64_t row = first + s;
+          if (row < 0 || row >= t.height) continue;
+          vf in[K];
+          columns.read(p.in + row * t.width, in);
+          SECATEUR_UNROLL
+          for (int i = 0; i < kSums; i++) {
+            const int ky = (kSums - 1 - i) * S + s;
+            if (ky >= K) continue;
+            vf sum = in[0] * p.weights[ky * K];
+            SECATEUR_UNROLL
+            for (int kx = 1; kx < K; kx++) sum += in[kx] * p.weights[ky * K + kx];
+            sums[i] += sum;
+          }
+        }
+        if (y >= t.begin)
+          finish_lanes(sums[0], p.out, p.residual, y * t.out_width + x0, inside, *t.finish);
+        SECATEUR_UNROLL
+        for (int i = 0; i + 1 < kSums; i++) sums[i] = sums[i + 1];
+        sums[kSums - 1] = bias;
       }
-      vf sum = splat(t.bias);
-      SECATEUR_UNROLL
-      for (int ky = 0; ky < K; ky++) sum += sums[ky];
-      finish_lanes(sum, t.out, t.residual, y * t.out_width + x0, inside, *t.finish);
     }
   }
 }
@@ -93,29 +163,32 @@ static void depthwise_window(const Depthwise& t) {
 // Any window, one tap after the other.
 static void depthwise_any(const Depthwise& t) {
   const secateur_window& n = t.window;
-  for (int64_t y = 0; y < t.out_height; y++) {
-    for (int64_t x0 = 0; x0 < t.out_width; x0 += kLanes) {
-      const Lanes inside = lanes(0, t.out_width - x0);
-      vf sum = splat(t.bias);
-      for (int64_t ky = 0; ky < n.kernel_height; ky++) {
-        const int64_t row = y * n.stride_height + ky * n.dilation_height - n.pad_top;
-        if (row < 0 || row >= t.height) continue;
-        for (int64_t kx = 0; kx < n.kernel_width; kx++) {
-          const int64_t at = x0 * n.stride_width + kx * n.dilation_width - n.pad_left;
-          const float* line = t.in + row * t.width;
-          vf in = {};
-          if (n.stride_width == 1) {
-            in = load(line, at, lanes(-at, t.width - at));
-          } else {
-            for (int i = 0; i < inside.last; i++) {
-              const int64_t x = at + i * (int64_t)n.stride_width;
-              if (x >= 0 && x < t.width) in[i] = line[x];
+  for (int64_t c = 0; c < t.channels; c++) {
+    const Plane p(t, c);
+    for (int64_t y = t.begin; y < t.end; y++) {
+      for (int64_t x0 = 0; x0 < t.out_width; x0 += kLanes) {
+        const Lanes inside = lanes(0, t.out_width - x0);
+        vf sum = splat(p.bias);
+        for (int64_t ky = 0; ky < n.kernel_height; ky++) {
+          const int64_t row = y * n.stride_height + ky * n.dilation_height - n.pad_top;
+          if (row < 0 || row >= t.height) continue;
+          const float* line = p.in + row * t.width;
+          for (int64_t kx = 0; kx < n.kernel_width; kx++) {
+            const int64_t at = x0 * n.stride_width + kx * n.dilation_width - n.pad_left;
+            vf in = {};
+            if (n.stride_width == 1) {
+              in = load(line, at, lanes(-at, t.width - at));
+            } else {
+              for (int i = 0; i < inside.last; i++) {
+                const int64_t x = at + i * (int64_t)n.stride_width;
+                if (x >= 0 && x < t.width) in[i] = line[x];
+              }
             }
+            sum += in * p.weights[ky * n.kernel_width + kx];
           }
-          sum += in * t.weights[ky * n.kernel_width + kx];
         }
+        finish_lanes(sum, p.out, p.residual, y * t.out_width + x0, inside, *t.finish);
       }
-      finish_lanes(sum, t.out, t.residual, y * t.out_width + x0, inside, *t.finish);
     }
   }
 }
@@ -125,10 +198,11 @@ static void depthwise(const Depthwise& t) {
   const int32_t k = n.kernel_height, s = n.stride_height;
   const bool square = n.kernel_width == k && n.stride_width == s;
   if (!square || n.dilation_height != 1 || n.dilation_width != 1) return depthwise_any(t);
-  if (k == 3 && s == 1) return depthwise_window<3, 1>(t);
-  if (k == 3 && s == 2) return depthwise_window<3, 2>(t);
-  if (k == 5 && s == 1) return depthwise_window<5, 1>(t);
-  if (k == 5 && s == 2) return depthwise_window<5, 2>(t);
+  if (k == 3 && s == 1) return depthwise_3<1>(t);
+  if (k == 3 && s == 2) return depthwise_3<2>(t);
+  if (k == 5 && s == 1) return depthwise_k<5, 1>(t);
+  if (k == 5 && s == 2) return depthwise_k<5, 2>(t);
+  if (k == 7 && s == 1) return depthwise_k<7, 1>(t);
   depthwise_any(t);
 }
 

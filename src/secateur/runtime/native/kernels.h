@@ -71,14 +71,17 @@ struct VectorProduct {
   int32_t count;        // of outputs
 };
 
-// One plane.
+// Rows [begin, end) of `channels` planes.
 struct Depthwise {
-  const float* in;
+  const float* in;        // of the first of these channels, likewise all else
   float* out;
-  const float* residual;
-  const float* weights;  // [kernel_height][kernel_width]
-  float bias;
-  int32_t height, width, out_height, out_width;
+  const float* residual;  // or null
+  const float* weights;   // [channel][kernel_height][kernel_width]
+  const float* bias;
+  int64_t in_pitch, out_pitch;
+  int32_t channels, multiplier;
+  int32_t height, width, out_width;
+  int32_t begin, end;
   secateur_window window;
   const Finish* finish;
 };
