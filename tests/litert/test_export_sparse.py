@@ -70,7 +70,8 @@ def test_what_is_measured(shrunk, mobile):
     assert len(plain["weights"]) == 6
     assert plain["runs_sparse"] == list(report.runs_sparse)
     text = str(report)
-    assert "runs sparse in XNNPACK: 2 of 6 weights" in text
+    assert "runs sparse in XNNPACK: 2 of 2 1x1 convolutions" in text
+    assert plain["eligibility"]["runs_sparse"]
     assert f"size with dense weights: {report.dense_bytes:,} bytes" in text
     assert "largest difference from the dense file: 0" in text
     assert Storage.RUNS_SPARSE in report._repr_html_()
@@ -166,8 +167,8 @@ def test_a_graph_that_xnnpack_computes_wrongly_stays_dense(quantize, tmp_path):
     )
     assert "DENSIFY" not in operators((tmp_path / "pool.tflite").read_bytes())
     assert by_layer(report)["pointwise_0"].reason == Storage.UNSAFE
-    assert report.reasons
-    assert f"why not more: {report.reasons[0]}" in str(report)
+    assert not report.eligibility.safe
+    assert "in the way: max_pooling2d_1 (MAX_POOL_2D): " in str(report)
 
 
 @only("tensorflow")
@@ -330,6 +331,80 @@ def test_files_quantized_by_the_converter_are_left_as_they_are(mobile, tmp_path)
     assert hybrid
     assert {weight.reason for weight in report.weights} == {Storage.HYBRID}
     assert report.max_difference == 0
+
+
+@only("tensorflow")
+def test_int8_matrices_stay_dense_where_convolutions_need_not(tmp_path):
+    """LiteRT cannot load a sparse matrix that is multiplied as int8."""
+    model = keras.Sequential(
+        [
+            keras.Input((6, 6, 32), name="x"),
+            layers.Conv2D(64, 1, name="conv"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(64, name="matrix"),
+        ]
+    )
+    secateur.prune_once(model, sparsity=0.9)
+    data = np.random.default_rng(0).random((20, 6, 6, 32))
+    report = secateur.export(
+        model, tmp_path / "o.tflite", quantize="int8", sparse="always", representative_data=data
+    )
+    stored = by_layer(report)
+    assert stored["matrix"].reason == Storage.INT8_MATRIX
+    assert stored["conv"].reason == Storage.SMALLER
+    assert report.dense_difference == 0
+
+
+def block_matrix(rows, columns, zeros):
+    """Random weights of which whole blocks of four inputs are zero."""
+    generator = np.random.default_rng(0)
+    kept = generator.random((rows, columns // 4)) >= zeros
+    return (np.repeat(kept, 4, axis=1) * generator.normal(size=(rows, columns))).astype("float32")
+
+
+def matrix_file(weights, batch, keep=False):
+    graph = Graph()
+    x, w = graph.input((batch, weights.shape[1])), graph.constant(weights)
+    options = schema.FullyConnectedOptionsT()
+    options.keepNumDims = keep
+    bias = graph.constant(np.linspace(-1, 1, weights.shape[0], dtype="float32"))
+    shape = (batch, weights.shape[0])
+    version = 5 if keep else 1
+    y = graph.op(KINDS.FULLY_CONNECTED, [x, w, bias], shape, options=options, version=version)
+    return graph.file([y])
+
+
+@only("tensorflow")
+@pytest.mark.parametrize(
+    ("zeros", "batch", "is_fast"), [(0.95, 32, True), (0.87, 32, False), (0.87, 4, True)]
+)
+def test_matrices_in_blocks_use_the_kernel_of_litert(zeros, batch, is_fast, tmp_path):
+    weights = block_matrix(256, 256, zeros)
+    report = secateur.export(matrix_file(weights, batch), tmp_path / "o.tflite")
+    data = (tmp_path / "o.tflite").read_bytes()
+    assert (report.weights[0].reason == Storage.OWN_KERNEL) == is_fast
+    assert operators(data) == ["FULLY_CONNECTED"]
+    assert [code.version for code in read_model(data).operatorCodes] == [8 if is_fast else 1]
+    assert ("runs sparse in LiteRT itself: 1 matrices" in str(report)) == is_fast
+    x = np.random.default_rng(1).normal(size=(batch, 256)).astype("float32")
+    for delegate in (True, False):
+        found = run(data, x, delegate=delegate)[0]
+        expected = x @ weights.T + np.linspace(-1, 1, 256, dtype="float32")
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@only("tensorflow")
+@pytest.mark.parametrize("keep", [False, True])
+def test_sparse_matrices_become_dense_again(keep, tmp_path):
+    source = matrix_file(block_matrix(256, 256, 0.95), 1, keep)
+    (tmp_path / "dense.tflite").write_bytes(source)
+    secateur.export(tmp_path / "dense.tflite", tmp_path / "sparse.tflite")
+    secateur.export(tmp_path / "sparse.tflite", tmp_path / "again.tflite", sparse="never")
+    secateur.export(tmp_path / "sparse.tflite", tmp_path / "same.tflite")
+    assert (tmp_path / "same.tflite").read_bytes() == (tmp_path / "sparse.tflite").read_bytes()
+    again, before = (read_model(tmp_path / f"{name}.tflite") for name in ("again", "dense"))
+    assert again.operatorCodes[0].version == before.operatorCodes[0].version
+    assert (tmp_path / "again.tflite").stat().st_size == len(source)
 
 
 @only("tensorflow")

@@ -124,13 +124,14 @@ def consumers(graph: Any) -> dict[int, list[int]]:
     return found
 
 
-def add_opcode(model: Any, builtin: int, version: int) -> int:
+def add_opcode(model: Any, builtin: int, version: int, exactly: bool = False) -> int:
     """The place of an operator kind in the file's list of kinds, added where it is not there yet.
 
     Args:
         model: The file; its list grows.
         builtin: The kind's number, of `BuiltinOperator`.
         version: The least version that has what the operator needs.
+        exactly: Whether no other version will do.
 
     Returns:
         The `opcodeIndex` for operators of that kind.
@@ -139,7 +140,9 @@ def add_opcode(model: Any, builtin: int, version: int) -> int:
 
     for place, code in enumerate(model.operatorCodes):
         kind = max(code.builtinCode, code.deprecatedBuiltinCode)
-        if kind == builtin and code.version >= version:
+        if kind == builtin and (
+            code.version == version or (code.version > version and not exactly)
+        ):
             return place
     code = schema.OperatorCodeT()
     code.builtinCode = builtin

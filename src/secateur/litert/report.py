@@ -6,6 +6,7 @@ import html
 from dataclasses import dataclass
 from typing import Any
 
+from secateur.litert.names import short_name
 from secateur.litert.storage import Storage
 from secateur.litert.tensors import TensorInfo, kernel_sparsity
 
@@ -66,7 +67,8 @@ class ExportReport:
             None where no weight is sparse.
         dense_relative_difference: The same as a share of the output's largest number.
         compared_with: What `max_difference` is the difference from.
-        reasons: What keeps XNNPACK from running more of the file sparse.
+        eligibility: What XNNPACK runs sparse of the file, and what is in the way of the rest, a
+            `secateur.xnnpack.EligibilityReport`.
     """
 
     path: str
@@ -83,7 +85,7 @@ class ExportReport:
     dense_difference: float | None = None
     dense_relative_difference: float | None = None
     compared_with: str = "Keras' output"
-    reasons: tuple[str, ...] = ()
+    eligibility: Any = None
 
     @property
     def sparsity(self) -> float:
@@ -102,7 +104,7 @@ class ExportReport:
             **plain,
             "sparsity": self.sparsity,
             "runs_sparse": list(self.runs_sparse),
-            "reasons": list(self.reasons),
+            "eligibility": None if self.eligibility is None else self.eligibility.to_dict(),
             "weights": [weight.to_dict() for weight in self.weights],
             "tensors": [tensor.to_dict() for tensor in self.tensors],
         }
@@ -129,22 +131,42 @@ class ExportReport:
             )
         facts.append(("quantization", self.quantize or "none"))
         facts.append(("sparsity of the kernels", f"{self.sparsity:.1%}"))
-        if self.weights:
-            count = f"{len(self.runs_sparse)} of {len(self.weights)} weights"
-            facts.append(("runs sparse in XNNPACK", count))
-        facts += [("why not more", reason) for reason in self.reasons]
+        facts += self._speed()
         if self.dense_difference is not None:
             facts.append(("largest difference from the dense file", f"{self.dense_difference:.3g}"))
         difference = self.note if self.max_difference is None else f"{self.max_difference:.3g}"
         return [*facts, (f"largest difference from {self.compared_with}", difference)]
 
+    def _speed(self) -> list[tuple[str, str]]:
+        """What runs sparse, and what is in the way."""
+        if self.eligibility is None or self.sparse == "never":
+            return []
+        found = self.eligibility
+        count = f"{len(found.sparse)} of {len(found.convolutions)} 1x1 convolutions"
+        rows = [("runs sparse in XNNPACK", count)]
+        own = sum(weight.reason == Storage.OWN_KERNEL for weight in self.weights)
+        if own:
+            rows.append(("runs sparse in LiteRT itself", f"{own} matrices"))
+        obstacles = found.in_the_way if len(found.sparse) < len(found.convolutions) else []
+        rows += [
+            ("in the way", f"{short_name(op.name)} ({op.operation}): {op.reason}. {op.fix}")
+            for op in obstacles[:_MOST_OBSTACLES]
+        ]
+        if len(obstacles) > _MOST_OBSTACLES:
+            more = f"{len(obstacles) - _MOST_OBSTACLES} more, see secateur.xnnpack.check"
+            rows.append(("in the way", more))
+        return rows
+
     def _rows(self) -> list[tuple[str, str]]:
         named = {weight.name for weight in self.weights}
         others = [t for t in self.tensors if t.is_kernel and t.name not in named]
-        return [(tensor.name, _row(tensor)) for tensor in (*self.weights, *others)]
+        return [(short_name(tensor.name), _row(tensor)) for tensor in (*self.weights, *others)]
 
 
-_NESTED = ("tensors", "weights", "reasons")
+# The text names so many obstacles to sparse inference; the data has all.
+_MOST_OBSTACLES = 3
+
+_NESTED = ("tensors", "weights", "eligibility")
 
 
 def _size(size: int, gzip_size: int) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from secateur.litert.flatbuffer import blaming_the_file, read_model, write_model
+from secateur.litert.matrices import fast_matrices, fold_matrices, use_sparse_kernel
 from secateur.litert.names import shorten_names
 from secateur.litert.quantize import quantize_float16, quantize_weights
 from secateur.litert.rewrite import fold_densify, unsign_zeros
@@ -25,13 +26,11 @@ class SparseFile:
         data: The file.
         decisions: How each weight is stored, and why.
         layouts: How those in their sparse encoding are laid out, by subgraph and tensor.
-        reasons: What keeps XNNPACK from running more of the file sparse.
     """
 
     data: bytes
     decisions: tuple[Decision, ...]
     layouts: dict[tuple[int, int], Layout]
-    reasons: tuple[str, ...]
 
 
 def dense_file(data: bytes, quantize: str | None, short_names: bool = False) -> bytes:
@@ -51,6 +50,7 @@ def dense_file(data: bytes, quantize: str | None, short_names: bool = False) -> 
     model = read_model(data)
     with blaming_the_file(f"{len(data)} bytes"):
         fold_densify(model)
+        fold_matrices(model)
         unsign_zeros(model)
         if quantize is not None:
             _QUANTIZERS[quantize](model)
@@ -78,9 +78,16 @@ def sparse_file(data: bytes, sparse: str) -> SparseFile:
     model: Any = read_model(data)
     with blaming_the_file(f"{len(data)} bytes"):
         plan = sparse_weights(model)
-        decisions = tuple(decide(model, sparse, plan))
-    layouts = sparsify(model, [decision.key for decision in decisions if decision.sparse])
+        layouts: dict[tuple[int, int], Layout] = {}
+        # Taking matrices away from XNNPACK cuts the graph, so where it runs sparse they stay.
+        if sparse != "never" and not plan.runs_sparse:
+            layouts = use_sparse_kernel(model, fast_matrices(model))
+        if layouts:
+            plan = sparse_weights(model)
+        decisions = tuple(decide(model, sparse, plan, layouts))
+    chosen = [d.key for d in decisions if d.sparse and d.key not in layouts]
+    layouts |= sparsify(model, chosen)
     if layouts:
         tidy(model)
         data = write_model(model)
-    return SparseFile(data, decisions, layouts, plan.reasons)
+    return SparseFile(data, decisions, layouts)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
-from secateur.litert.graph import FLOAT32, indices
+from secateur.litert.graph import FLOAT32, INT8, indices
 from secateur.litert.sparsify import can_be_sparse, saved_bytes
 from secateur.litert.weights import Weight, find_weights, name_of
 
@@ -17,6 +18,7 @@ class Storage:
     """Why a weight is stored as it is."""
 
     RUNS_SPARSE = "sparse: XNNPACK runs it sparse"
+    OWN_KERNEL = "sparse: LiteRT multiplies it with its own sparse kernel"
     SMALLER = "sparse: takes fewer bytes"
     LARGER = "dense: the sparse encoding takes no fewer bytes"
     NEVER = 'dense: sparse="never"'
@@ -26,6 +28,7 @@ class Storage:
         "dense: LiteRT reads a packed weight wrongly where DENSIFY and DEQUANTIZE feed an operator "
         "that XNNPACK does not run"
     )
+    INT8_MATRIX = "dense: LiteRT fails to load a sparse int8 matrix that is multiplied as int8"
     HYBRID = "dense: LiteRT fails on sparse weights beside dynamic range quantization"
     TYPE = "dense: its type has no sparse encoding"
 
@@ -52,7 +55,9 @@ class Decision:
         return self.weight.graph, self.weight.constant
 
 
-def decide(model: Any, sparse: str, plan: Any) -> list[Decision]:
+def decide(
+    model: Any, sparse: str, plan: Any, matrices: Container[tuple[int, int]] = ()
+) -> list[Decision]:
     """Decide for each weight of a file how it is stored.
 
     Args:
@@ -60,6 +65,7 @@ def decide(model: Any, sparse: str, plan: Any) -> list[Decision]:
         sparse: "auto" encodes what XNNPACK runs sparse, "always" what takes fewer bytes so, "never"
             nothing.
         plan: What XNNPACK does with the file, a `secateur.xnnpack.SparsePlan`.
+        matrices: The weights, by subgraph and tensor, that are in LiteRT's own sparse form already.
 
     Returns:
         One decision a weight, in the file's order.
@@ -72,12 +78,17 @@ def decide(model: Any, sparse: str, plan: Any) -> list[Decision]:
     def reason(weight: Weight) -> str:
         tensor = model.subgraphs[weight.graph].tensors[weight.constant]
         users = {(weight.graph, use.operator) for use in weight.uses}
+        if (weight.graph, weight.constant) in matrices:
+            return Storage.OWN_KERNEL
         if sparse == "never":
             return Storage.NEVER
         if weight.graph in hybrid:
             return Storage.HYBRID
         if not can_be_sparse(tensor):
             return Storage.TYPE
+        kinds = {use.kind for use in weight.uses}
+        if tensor.type == INT8 and weight.dequantize is None and "FULLY_CONNECTED" in kinds:
+            return Storage.INT8_MATRIX
         if (weight.graph, weight.constant) in fast:
             return Storage.RUNS_SPARSE
         if not plan.safe:
@@ -90,7 +101,7 @@ def decide(model: Any, sparse: str, plan: Any) -> list[Decision]:
             return Storage.INTERPRETED
         return Storage.SMALLER
 
-    kept = (Storage.RUNS_SPARSE, Storage.SMALLER)
+    kept = (Storage.OWN_KERNEL, Storage.RUNS_SPARSE, Storage.SMALLER)
     return [
         Decision(weight, name_of(model, weight), found in kept, found)
         for weight in weights
