@@ -145,8 +145,8 @@ class One:
         return first
 
 
-def close(found, expected, tolerance=1e-4):
-    """Asserts equality up to float32's rounding, relative to the largest number."""
+def close(found, expected, tolerance=1e-4, sums=None):
+    """Asserts equality up to float32's rounding, relative to the largest number that was summed up."""
     assert found.shape == expected.shape
-    scale = max(1.0, float(np.abs(expected).max(initial=0)))
+    scale = max(1.0, float(np.abs(expected if sums is None else sums).max(initial=0)))
     np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance * scale * 0.1)

@@ -69,7 +69,7 @@ def test_convolution(isa, kind, sparse, data, x, channels, zeros, threads):
     else:
         one.program.conv2d(source, out, weights, bias, window, epilogue)
     expected = expected_conv(x, weights, bias, window, shape)
-    close(one.run(threads), finished(epilogue, expected, residual))
+    close(one.run(threads), finished(epilogue, expected, residual), sums=expected)
 
 
 @settings(deadline=None, max_examples=100)
@@ -86,7 +86,9 @@ def test_depthwise(isa, data, x, multiplier):
     one.program.depthwise_conv2d(source, one.out(*shape[1:]), weights, bias, window, epilogue)
     seen = np.repeat(patches(x, window, *shape[1:3]), multiplier, axis=-1)
     expected = np.einsum("nyxhwc,hwc->nyxc", seen, np.float64(weights)) + bias
-    close(one.run(data.draw(st.integers(1, 3))), finished(epilogue, expected, residual))
+    close(
+        one.run(data.draw(st.integers(1, 3))), finished(epilogue, expected, residual), sums=expected
+    )
 
 
 @pytest.mark.parametrize("zeros", [0.5, 0.9])

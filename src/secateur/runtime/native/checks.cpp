@@ -91,6 +91,11 @@ secateur_window checked(const secateur_window* window, const Shape& in, const Sh
   return w;
 }
 
+int32_t window_rows(const secateur_window& w, int32_t rows) {
+  const int64_t room = int64_t{rows} + w.pad_top - (int64_t{w.kernel_height} - 1) * w.dilation_height - 1;
+  return room < 0 ? 0 : static_cast<int32_t>(room / w.stride_height + 1);
+}
+
 std::string window_text(const secateur_window& w) {
   std::string text = std::to_string(w.kernel_height) + "x" + std::to_string(w.kernel_width);
   if (w.stride_height != 1 || w.stride_width != 1) {

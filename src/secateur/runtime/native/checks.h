@@ -17,7 +17,10 @@ Finish make_finish(const secateur_activation* a);
 // A window that fits its image, for which an output of this size is right.
 secateur_window checked(const secateur_window* window, const Shape& in, const Shape& out);
 
-// "3x3 s2", and what follows an operation: "+ relu6".
+// How many output rows need no more than the first `rows` rows of an image that goes on below.
+int32_t window_rows(const secateur_window& w, int32_t rows);
+
+// "3x3 stride 2", and what follows an operation: "+ relu6".
 std::string window_text(const secateur_window& w);
 std::string finish_text(const Finish& f);
 std::string shape_text(const Shape& s);

@@ -54,44 +54,54 @@ class Conv : public Operation {
   int64_t weight_bytes() const override { return matrix_->bytes(); }
 
   void run(const Run& run) const override {
+    for (int32_t n = 0; n < run.batch; n++) run_rows(run, n, 0, run.view(out, n).shape.height);
+  }
+  // Copied inputs are copied at once.
+  bool by_rows() const override { return true; }
+  int32_t rows_after(int32_t value, int32_t rows) const override {
+    return value == in_ && repacks_ ? 0 : rows;
+  }
+
+  void run_rows(const Run& run, int32_t n, int32_t begin, int32_t end) const override {
     const Matrix& m = *matrix_;
+    const View in = run.view(in_, n), to = run.view(out, n);
+    const float* residual = residual_ < 0 ? nullptr : run.view(residual_, n).data;
+    const float* base = in.data;
+    if (repacks_) {
+      if (begin == 0) repack_.run(in, run.scratch(), run.pool);
+      base = run.scratch();
+    }
+    // Whole cache lines: the first and last may hold pixels of other rows, which are computed again.
+    const int64_t first = aside_ ? begin * row_ : begin * row_ / kAlign * kAlign;
+    const int64_t last = std::min(pixels_, end * row_);
     const int64_t step = int64_t{m.vectors} * lanes_;
-    const int64_t tiles = (pixels_ + step - 1) / step;
+    const int64_t tiles = (last - first + step - 1) / step;
     // With several threads, enough pieces that none waits long for the last one.
     const int64_t wanted = run.pool.size() == 1 ? 1 : (4 * run.pool.size() + tiles - 1) / tiles;
     const int64_t parts = std::min<int64_t>(wanted, m.units);
-    for (int32_t n = 0; n < run.batch; n++) {
-      const View in = run.view(in_, n), to = run.view(out, n);
-      const float* residual = residual_ < 0 ? nullptr : run.view(residual_, n).data;
-      const float* base = in.data;
-      if (repacks_) {
-        repack_.run(in, run.scratch(), run.pool);
-        base = run.scratch();
-      }
-      run.pool.each(tiles * parts, [&](int64_t item, int thread) {
-        const int64_t part = item % parts, at = item / parts * step;
-        const int64_t left = (pixels_ - at + lanes_ - 1) / lanes_;
-        Tile t{};
-        t.in = base + at;
-        t.vectors = static_cast<int32_t>(std::min<int64_t>(m.vectors, left));
-        t.begin = static_cast<int32_t>(m.units * part / parts);
-        t.end = static_cast<int32_t>(m.units * (part + 1) / parts);
-        t.finish = &finish_;
-        if (aside_) return work_aside(run, t, at, to, residual, run.scratch_of(thread));
-        t.out = to.data + at;
-        t.residual = residual ? residual + at : nullptr;
-        t.pitch = to.pitch;
-        m.multiply(run.kernels, t);
-      });
-    }
+    run.pool.each(tiles * parts, [&](int64_t item, int thread) {
+      const int64_t part = item % parts, at = first + item / parts * step;
+      const int64_t left = (last - at + lanes_ - 1) / lanes_;
+      Tile t{};
+      t.in = base + at;
+      t.vectors = static_cast<int32_t>(std::min<int64_t>(m.vectors, left));
+      t.begin = static_cast<int32_t>(m.units * part / parts);
+      t.end = static_cast<int32_t>(m.units * (part + 1) / parts);
+      t.finish = &finish_;
+      if (aside_) return work_aside(run, t, at, last, to, residual, run.scratch_of(thread));
+      t.out = to.data + at;
+      t.residual = residual ? residual + at : nullptr;
+      t.pitch = to.pitch;
+      m.multiply(run.kernels, t);
+    });
   }
 
  private:
-  void work_aside(const Run& run, Tile t, int64_t at, const View& to, const float* residual,
-                  float* aside) const {
+  void work_aside(const Run& run, Tile t, int64_t at, int64_t limit, const View& to,
+                  const float* residual, float* aside) const {
     const Matrix& m = *matrix_;
     const int32_t end = t.end, step = kAsideRows / m.rows_a_unit;
-    const int64_t last = std::min(pixels_, at + int64_t{t.vectors} * lanes_);
+    const int64_t last = std::min(limit, at + int64_t{t.vectors} * lanes_);
     t.out = aside;
     t.pitch = int64_t{t.vectors} * lanes_;
     t.from_begin = true;

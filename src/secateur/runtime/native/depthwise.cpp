@@ -9,18 +9,26 @@ namespace {
 class DepthwiseConv : public Operation {
  public:
   void run(const Run& run) const override {
+    for (int32_t n = 0; n < run.batch; n++) run_rows(run, n, 0, run.view(out, n).shape.height);
+  }
+  bool by_rows() const override { return true; }
+  int32_t rows_after(int32_t value, int32_t rows) const override {
+    return value == in_ ? window_rows(window_, rows) : rows;
+  }
+
+  void run_rows(const Run& run, int32_t n, int32_t begin, int32_t end) const override {
+    const View in = run.view(in_, n), to = run.view(out, n);
+    const float* residual = residual_ < 0 ? nullptr : run.view(residual_, n).data;
     // Pieces of whole input channels; alone, all at once.
-    const int64_t channels = run.view(in_, 0).shape.channels;
+    const int64_t channels = in.shape.channels;
     const int64_t pieces = std::min<int64_t>(channels, run.pool.size() == 1 ? 1 : 4 * run.pool.size());
-    run.pool.each(pieces * run.batch, [&](int64_t item, int) {
-      const auto n = static_cast<int32_t>(item / pieces);
-      const int64_t piece = item % pieces, first = channels * piece / pieces;
-      const int64_t last = channels * (piece + 1) / pieces, c = first * multiplier_;
-      const View in = run.view(in_, n), to = run.view(out, n);
+    run.pool.each(pieces, [&](int64_t piece, int) {
+      const int64_t first = channels * piece / pieces, last = channels * (piece + 1) / pieces;
+      const int64_t c = first * multiplier_;
       Depthwise t{};
       t.in = in.plane(first);
       t.out = to.plane(c);
-      t.residual = residual_ < 0 ? nullptr : run.view(residual_, n).plane(c);
+      t.residual = residual ? residual + c * to.pitch : nullptr;
       t.weights = weights_.data() + c * window_.kernel_height * window_.kernel_width;
       t.bias = bias_.data() + c;
       t.in_pitch = in.pitch;
@@ -30,8 +38,8 @@ class DepthwiseConv : public Operation {
       t.height = in.shape.height;
       t.width = in.shape.width;
       t.out_width = to.shape.width;
-      t.begin = 0;
-      t.end = to.shape.height;
+      t.begin = begin;
+      t.end = end;
       t.window = window_;
       t.finish = &finish_;
       run.kernels.depthwise(t);

@@ -26,6 +26,14 @@ class Unary : public Operation {
       });
     }
   }
+  bool by_rows() const override { return true; }
+  void run_rows(const Run& run, int32_t n, int32_t begin, int32_t end) const override {
+    const View in = run.view(reads[0], n), to = run.view(out, n);
+    const int64_t at = int64_t{begin} * to.shape.width, count = int64_t{end - begin} * to.shape.width;
+    run.pool.each(to.shape.channels, [&](int64_t c, int) {
+      run.kernels.map(function, in.plane(c) + at, to.plane(c) + at, count);
+    });
+  }
   secateur_activation function;
 };
 
@@ -35,29 +43,40 @@ class BinaryOperation : public Operation {
     const Shape& s = run.view(out, 0).shape;
     const bool same = run.view(reads[0], 0).shape == s && run.view(reads[1], 0).shape == s;
     for (int32_t n = 0; n < run.batch; n++) {
-      const View a = run.view(reads[0], n), b = run.view(reads[1], n), to = run.view(out, n);
-      const auto work = [&](const float* x, bool one_x, const float* y, bool one_y, float* z,
-                            int64_t count) {
-        run.kernels.binary(function, x, one_x, y, one_y, z, count);
-        if (finish.first.function != SECATEUR_IDENTITY) run.kernels.finish(finish, z, nullptr, count);
-      };
-      if (same || s.pixels() == 1) {
-        const bool one_a = a.shape.channels != s.channels, one_b = b.shape.channels != s.channels;
-        in_pieces(run.pool, s.pixels() == 1 ? s.channels : s.image(), [&](int64_t at, int64_t count) {
-          work(one_a ? a.data : a.data + at, one_a, one_b ? b.data : b.data + at, one_b, to.data + at,
-               count);
-        });
+      if (!same && s.pixels() != 1) {
+        run_rows(run, n, 0, s.height);
         continue;
       }
-      run.pool.each(s.channels, [&](int64_t c, int) {
-        const bool one_a = a.shape.pixels() == 1, one_b = b.shape.pixels() == 1;
-        work(a.plane(a.shape.channels == 1 ? 0 : c), one_a, b.plane(b.shape.channels == 1 ? 0 : c), one_b,
-             to.plane(c), s.pixels());
+      const View a = run.view(reads[0], n), b = run.view(reads[1], n), to = run.view(out, n);
+      const bool one_a = a.shape.channels != s.channels, one_b = b.shape.channels != s.channels;
+      in_pieces(run.pool, s.pixels() == 1 ? s.channels : s.image(), [&](int64_t at, int64_t count) {
+        work(run, one_a ? a.data : a.data + at, one_a, one_b ? b.data : b.data + at, one_b, to.data + at,
+             count);
       });
     }
   }
+
+  bool by_rows() const override { return true; }
+  void run_rows(const Run& run, int32_t n, int32_t begin, int32_t end) const override {
+    const View a = run.view(reads[0], n), b = run.view(reads[1], n), to = run.view(out, n);
+    const int64_t at = int64_t{begin} * to.shape.width, count = int64_t{end - begin} * to.shape.width;
+    const bool one_a = a.shape.pixels() == 1, one_b = b.shape.pixels() == 1;
+    run.pool.each(to.shape.channels, [&](int64_t c, int) {
+      const float* x = a.plane(a.shape.channels == 1 ? 0 : c) + (one_a ? 0 : at);
+      const float* y = b.plane(b.shape.channels == 1 ? 0 : c) + (one_b ? 0 : at);
+      work(run, x, one_a, y, one_b, to.plane(c) + at, count);
+    });
+  }
+
   int32_t function;
   Finish finish;
+
+ private:
+  void work(const Run& run, const float* x, bool one_x, const float* y, bool one_y, float* z,
+            int64_t count) const {
+    run.kernels.binary(function, x, one_x, y, one_y, z, count);
+    if (finish.first.function != SECATEUR_IDENTITY) run.kernels.finish(finish, z, nullptr, count);
+  }
 };
 
 class Softmax : public Operation {

@@ -1,7 +1,6 @@
 #include "program.h"
 
 #include <algorithm>
-#include <chrono>
 #include <new>
 
 #include "refuse.h"
@@ -96,11 +95,13 @@ int64_t Program::plan(int32_t batch, std::vector<int64_t>& offsets) const {
   std::vector<int32_t> placed;  // by offset
   for (int32_t id : order) {
     const Value& v = value(id);
+    const Life mine = life(v);
     const int64_t size = v.shape.image() * batch;
     int64_t at = 0;
     for (int32_t other : placed) {
       const Value& o = value(other);
-      if (o.last_use < v.writer || v.last_use < o.writer) continue;
+      const Life its = life(o);
+      if (its.end <= mine.begin || mine.end <= its.begin) continue;
       const int64_t start = offsets[static_cast<size_t>(other)];
       if (at + size <= start) break;
       at = std::max(at, start + o.shape.image() * batch);
@@ -123,6 +124,7 @@ void Program::finalize(int32_t batch) {
   if (batch < 1 || batch > (1 << 20)) refuse("A batch has at least 1 image", "batch", batch);
   for (int32_t id : outputs_)
     if (value(id).writer < 0) refuse("No operation writes an output", "output", id);
+  plan_chains();
   std::vector<int64_t> offsets(values_.size());
   const int64_t size = plan(batch, offsets);
   if (size != arena_size_ || !arena_) {
@@ -156,15 +158,8 @@ void Program::run(const float* const* inputs, float* const* outputs, int32_t thr
     scratch_size_ = need;
   }
   const Run state(*this, pool_, inputs, outputs, scratch_memory_.get(), thread_scratch_);
-  using Clock = std::chrono::steady_clock;
-  Clock::time_point before = Clock::now();
-  for (const auto& o : operations_) {
-    o->run(state);
-    if (!seconds) continue;
-    const Clock::time_point now = Clock::now();
-    *seconds++ = std::chrono::duration<double>(now - before).count();
-    before = now;
-  }
+  if (seconds) std::fill_n(seconds, operations_.size(), 0.0);
+  for (const Chain& c : chains_) run_chain(state, c.begin, c.end, c.rows, seconds);
 }
 
 int64_t Program::weight_bytes() const {

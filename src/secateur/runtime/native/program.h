@@ -38,6 +38,11 @@ class Operation {
  public:
   virtual ~Operation() = default;
   virtual void run(const Run& run) const = 0;
+  // Operations that can go row by row say so, how many output rows there can be once that many rows of
+  // each value they read are there, and compute rows [begin, end) of one image, in rising order.
+  virtual bool by_rows() const { return false; }
+  virtual int32_t rows_after(int32_t /*value*/, int32_t rows) const { return rows; }
+  virtual void run_rows(const Run&, int32_t /*image*/, int32_t /*begin*/, int32_t /*end*/) const {}
   virtual int64_t weight_bytes() const { return 0; }
   std::string text;
   int64_t multiply_adds = 0;
@@ -69,11 +74,23 @@ class Program {
  private:
   friend class Run;
   int64_t plan(int32_t batch, std::vector<int64_t>& offsets) const;
+  void plan_chains();
+  void run_chain(const Run& run, size_t begin, size_t end, int32_t rows, double* seconds) const;
 
   std::vector<Value> values_;
   std::vector<int32_t> inputs_, outputs_;
   std::vector<int32_t> place_;  // of inputs and outputs, in the caller's lists
   std::vector<std::unique_ptr<Operation>> operations_;
+  // Operations [begin, end) take turns, `rows` rows of the first one's output at a time; 0: they don't.
+  struct Chain {
+    size_t begin, end;
+    int32_t rows;
+  };
+  std::vector<Chain> chains_;
+  struct Life {
+    size_t begin, end;
+  };
+  Life life(const Value& v) const;
   int32_t batch_ = 0;
   Floats arena_;
   int64_t arena_size_ = 0, scratch_ = 0, thread_scratch_ = 0;

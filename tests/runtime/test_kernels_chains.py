@@ -1,0 +1,141 @@
+"""Programs of many operations on large images, which take turns by rows, against numpy."""
+
+import numpy as np
+import pytest
+from kernel_reference import (
+    apply,
+    close,
+    compressed,
+    finished,
+    out_size,
+    patches,
+    sparse_weights,
+)
+
+from secateur.runtime._program import (
+    IDENTITY,
+    RELU,
+    RELU6,
+    Activation,
+    Epilogue,
+    Program,
+    Window,
+    isas,
+)
+from secateur.runtime._signatures import Binary, Function
+from support import only
+
+pytestmark = [only("tensorflow"), pytest.mark.parametrize("isa", isas())]  # needs no Keras
+
+
+class Network:
+    """Adds operations to a program and computes them in numpy, side by side."""
+
+    def __init__(self, isa, x):
+        self.rng = np.random.default_rng(0)
+        self.program, self.x = Program(isa), x
+        self.source = self.program.input((x.shape[3], *x.shape[1:3]))
+        self.known = {self.source: np.float64(x)}
+
+    def value(self, expected):
+        shape = (expected.shape[3], *expected.shape[1:3])
+        value = self.program.value(shape)
+        self.known[value] = expected
+        return value
+
+    def conv(self, source, channels, window=None, sparse=True, activation=RELU6, residual=None):
+        window = window or Window()
+        x = self.known[source]
+        weights = sparse_weights(self.rng, (channels, *window.kernel, x.shape[3]), 0.8) / 3
+        bias = self.rng.normal(size=channels).astype("float32")
+        epilogue = Epilogue(activation, residual, IDENTITY if residual is None else RELU)
+        seen = patches(x, window, *out_size(window, *x.shape[1:3]))
+        expected = np.einsum("nyxhwc,ohwc->nyxo", seen, np.float64(weights), optimize=True) + bias
+        expected = finished(epilogue, expected, self.known.get(residual))
+        out = self.value(expected)
+        if sparse:
+            add, data = self.program.sparse_conv2d, compressed(weights)
+        else:
+            add, data = self.program.conv2d, (weights,)
+        add(source, out, *data, bias, window=window, epilogue=epilogue)
+        return out
+
+    def depthwise(self, source, window):
+        x = self.known[source]
+        weights = self.rng.normal(size=(*window.kernel, x.shape[3])).astype("float32") / 3
+        seen = patches(x, window, *out_size(window, *x.shape[1:3]))
+        out = self.value(apply(RELU6, np.einsum("nyxhwc,hwc->nyxc", seen, np.float64(weights))))
+        self.program.depthwise_conv2d(source, out, weights, None, window, Epilogue(RELU6))
+        return out
+
+    def multiply(self, left, right):
+        out = self.value(self.known[left] * self.known[right])
+        self.program.binary(Binary.MUL, left, right, out)
+        return out
+
+    def unary(self, source, activation):
+        out = self.value(apply(activation, self.known[source]))
+        self.program.unary(source, out, activation)
+        return out
+
+    def mean(self, source):
+        out = self.value(self.known[source].mean((1, 2), keepdims=True))
+        self.program.mean(source, out)
+        return out
+
+    def check(self, *values):
+        for value in values:
+            shape = self.known[value].shape
+            self.program.to_nhwc(value, self.program.output((shape[3], *shape[1:3])))
+        for threads in (1, 2, 3):
+            self.program.finalize(len(self.x))
+            found = self.program.run([self.x], threads=threads)
+            for array, value in zip(found, values, strict=True):
+                close(array, self.known[value])
+
+
+def random(*shape):
+    return np.random.default_rng(9).normal(size=shape).astype("float32")
+
+
+@pytest.mark.parametrize("size", [(112, 112), (97, 51)])
+def test_as_mobilenet_begins(isa, size):
+    net = Network(isa, random(2, *(2 * s for s in size), 3))
+    x = net.conv(net.source, 24, Window((3, 3), (2, 2), (0, 0, 1, 1)), sparse=False)
+    x = net.depthwise(x, Window((3, 3), (1, 1), (1, 1, 1, 1)))
+    x = net.conv(x, 48)
+    x = net.depthwise(x, Window((3, 3), (2, 2), (1, 1, 1, 1)))
+    x = net.conv(x, 70)
+    x = net.depthwise(x, Window((5, 5), (1, 1), (2, 2, 2, 2)))
+    net.check(net.conv(x, 33, activation=Activation(Function.SWISH)))
+
+
+def test_residuals(isa):
+    net = Network(isa, random(1, 60, 77, 5))
+    first = net.conv(net.source, 32)
+    x = net.conv(first, 96)
+    x = net.depthwise(x, Window((3, 3), (1, 1), (1, 1, 1, 1)))
+    second = net.conv(x, 32, residual=first, activation=IDENTITY)
+    x = net.conv(second, 40, Window((3, 3), (1, 1), (1, 1, 1, 1)))
+    net.check(first, net.conv(x, 32, residual=second, activation=IDENTITY))
+
+
+def test_gates(isa):
+    """A gate from all pixels is there before it is used."""
+    net = Network(isa, random(1, 64, 64, 3))
+    x = net.conv(net.source, 40, Window((3, 3), (1, 1), (1, 1, 1, 1)))
+    x = net.depthwise(x, Window((3, 3), (1, 1), (1, 1, 1, 1)))
+    gate = net.conv(net.mean(x), 40, activation=Activation(Function.SIGMOID))
+    x = net.multiply(x, gate)
+    x = net.unary(x, Activation(Function.HARD_SWISH))
+    net.check(net.conv(x, 30), gate)
+
+
+def test_padding_below(isa):
+    """Rows of padding need nothing."""
+    net = Network(isa, random(1, 64, 64, 3))
+    x = net.conv(net.source, 40)
+    x = net.depthwise(x, Window((3, 3), (1, 1), (3, 0, 4, 2)))
+    x = net.depthwise(x, Window((3, 3), (3, 3), (0, 0, 3, 3)))
+    x = net.depthwise(x, Window((3, 3), (1, 1), (2, 2, 40, 40), (2, 2)))
+    net.check(net.conv(x, 20))
