@@ -109,10 +109,10 @@ def cifar10(
         ),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Epochs of training while pruning.", show_default="5")
+        int | None, typer.Option(help="Epochs of training while pruning.", show_default="8 or 5")
     ] = None,
     baseline_epochs: Annotated[
-        int | None, typer.Option(help="Epochs of training before.", show_default="5")
+        int | None, typer.Option(help="Epochs of training before.", show_default="8 or 5")
     ] = None,
     on: Annotated[
         list[str] | None,
@@ -160,3 +160,4 @@ def cifar10(
         print_json(result.to_dict())
     else:
         print_rich(result)
+        print_rich(f"\n{result.benchmark}")

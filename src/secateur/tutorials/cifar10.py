@@ -61,7 +61,7 @@ class Network:
 
 #: The networks by name: that of the toolkit's tutorial, and one whose time goes into 1x1 convolutions.
 NETWORKS = {
-    "small": Network(8, ((16, 1), (32, 2)), baseline_epochs=5, epochs=5, sparsity=0.75),
+    "small": Network(8, ((16, 1), (32, 2)), baseline_epochs=8, epochs=8, sparsity=0.75),
     "mobilenet": Network(
         32,
         ((128, 1), (256, 2), (256, 1), (256, 1), (256, 1)),

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich import box
-from rich.console import Console, Group
+from rich.console import Console
 from rich.table import Table
 
 from secateur.benchmarking import BenchmarkReport
@@ -115,11 +115,12 @@ class WalkthroughResult:
             )
         return table
 
-    def __rich__(self) -> Group:
-        return Group(self.table(), *([f"\n{self.benchmark}"] if self.benchmark else []))
+    def __rich__(self) -> Table:
+        return self.table()
 
     def __str__(self) -> str:
         console = Console(file=io.StringIO(), width=100)
-        console.print(self)
+        console.print(self.table())
         assert isinstance(console.file, io.StringIO)
-        return console.file.getvalue().rstrip()
+        table = console.file.getvalue().rstrip()
+        return f"{table}\n\n{self.benchmark}" if self.benchmark else table
