@@ -86,7 +86,7 @@ class Costs:
             values = max(size(shape) for shape in [*operation.sources, operation.target])
             slow = operation.kind in ("sigmoid", "tanh", "swish", "elu", "gelu", "softmax")
             cost = self._batch * values / (rates.function if slow else rates.stream)
-        return rates.call + cost
+        return self._batch * rates.call + cost
 
     def _convolution(self, operation: Convolution, sparse: bool) -> float:
         pixels = self._batch * operation.target[1] * operation.target[2]

@@ -136,4 +136,5 @@ def _to_float(values: np.ndarray, tensor: Any) -> np.ndarray | None:
         return None
     offset = zero.astype(np.float32) if zero.size else np.zeros(1, np.float32)
     broad = offset.reshape(shape) if offset.size > 1 else offset
-    return (values.astype(np.float32) - broad) * scale.reshape(shape)
+    with np.errstate(all="ignore"):  # a damaged file's scales may be no numbers
+        return (values.astype(np.float32) - broad) * scale.reshape(shape)

@@ -16,6 +16,7 @@ from secateur.runtime import _whole
 from secateur.runtime._reading import Graph
 from secateur.runtime._session import Session, why_not
 from secateur.runtime._shapes import first_unknown, fix_reshapes, without_weights
+from secateur.runtime._sound import check_sound
 from secateur.runtime._terms import Reason
 from secateur.runtime.plan import Plan
 from secateur.runtime.profile import Profile
@@ -340,9 +341,11 @@ def _check(path: Any, content: Any, threads: Any, native: Any) -> None:
 
 def _read(source: str | bytes) -> Any:
     try:
-        return read_model(source)
+        model = read_model(source)
     except FileNotFoundError as error:
         raise ValueError(str(error)) from error
+    check_sound(model)
+    return model
 
 
 def _dims(entry: dict[str, Any]) -> tuple[int, ...]:
