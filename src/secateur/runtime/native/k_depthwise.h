@@ -51,63 +51,66 @@ struct Columns<K, 2> {
   }
 };
 
-static SECATEUR_INLINE void finish_lanes(vf x, float* out, const float* residual, int64_t at,
-                                         const Lanes& l, const Finish& f) {
-  if (f.clamps) {
-    x = clamp(x, splat(f.low1), splat(f.high1));
-    if (f.residual) x = clamp(x + load(residual, at, l), splat(f.low2), splat(f.high2));
-    return store(out + at, x, l);
+// What can be done in registers is; other functions, and residuals, follow in a pass of their own.
+struct Bounds {
+  vf low, high;
+  explicit Bounds(const Finish& f)
+      : low(splat(f.clamps ? f.low1 : -__builtin_inff())),
+        high(splat(f.clamps ? f.high1 : __builtin_inff())) {}
+  SECATEUR_INLINE void store_to(float* p, vf x, const Lanes& l) const {
+    store(p, clamp(x, low, high), l);
   }
-  store(out + at, x, l);
-  finish(f, out + at, residual ? residual + at : nullptr, l.last);
-}
+};
 
 // The planes of one channel.
 struct Plane {
   const float* in;
   float* out;
-  const float* residual;
   const float* weights;
   float bias;
   Plane(const Depthwise& t, int64_t c)
       : in(t.in + c / t.multiplier * t.in_pitch),
         out(t.out + c * t.out_pitch),
-        residual(t.residual ? t.residual + c * t.out_pitch : nullptr),
         weights(t.weights + c * t.window.kernel_height * t.window.kernel_width),
         bias(t.bias[c]) {}
 };
 
-template <int K, int S>
-static SECATEUR_INLINE void read_row(const Columns<K, S>& columns, const Depthwise& t, const float* in,
-                                     int64_t row, vf (&out)[K]) {
-  if (row >= 0 && row < t.height) return columns.read(in + row * t.width, out);
-  SECATEUR_UNROLL
-  for (int k = 0; k < K; k++) out[k] = vf{};
-}
-
 // The rows under the window stay in registers: each is read once.
 template <int S>
 static void depthwise_3(const Depthwise& t) {
-  for (int64_t x0 = 0; x0 < t.out_width; x0 += kLanes) {
+  const Bounds bounds(*t.finish);
+  const int64_t height = t.height, width = t.width, out_width = t.out_width, end = t.end;
+  const int32_t channels = t.channels;
+  for (int64_t x0 = 0; x0 < out_width; x0 += kLanes) {
     const Columns<3, S> columns(x0, t);
-    const Lanes inside = lanes(0, t.out_width - x0);
-    for (int64_t c = 0; c < t.channels; c++) {
+    const Lanes inside = lanes(0, out_width - x0);
+    for (int64_t c = 0; c < channels; c++) {
       const Plane p(t, c);
       vf w[9], rows[3][3];
       SECATEUR_UNROLL
       for (int i = 0; i < 9; i++) w[i] = splat(p.weights[i]);
       const vf bias = splat(p.bias);
       int64_t row = (int64_t)t.begin * S - t.window.pad_top;
+      const float* in = p.in + row * width;
+      float* out = p.out + t.begin * out_width + x0;
+      const auto read = [&](vf(&to)[3]) SECATEUR_LAMBDA_INLINE {
+        if (row >= 0 && row < height) {
+          columns.read(in, to);
+        } else {
+          to[0] = to[1] = to[2] = vf{};
+        }
+        row++;
+        in += width;
+      };
       SECATEUR_UNROLL
-      for (int i = 0; i < 3 - S; i++) read_row(columns, t, p.in, row++, rows[i]);
-      for (int64_t y = t.begin; y < t.end; y++) {
+      for (int i = 0; i < 3 - S; i++) read(rows[i]);
+      for (int64_t y = t.begin; y < end; y++, out += out_width) {
         SECATEUR_UNROLL
-        for (int i = 3 - S; i < 3; i++) read_row(columns, t, p.in, row++, rows[i]);
+        for (int i = 3 - S; i < 3; i++) read(rows[i]);
         vf sums[3] = {bias, vf{}, vf{}};
         SECATEUR_UNROLL
         for (int i = 0; i < 9; i++) sums[i / 3] += rows[i / 3][i % 3] * w[i];
-        finish_lanes(sums[0] + (sums[1] + sums[2]), p.out, p.residual, y * t.out_width + x0, inside,
-                     *t.finish);
+        bounds.store_to(out, sums[0] + (sums[1] + sums[2]), inside);
         SECATEUR_UNROLL
         for (int i = 0; i < 3 - S; i++)
           SECATEUR_UNROLL
@@ -122,24 +125,27 @@ static void depthwise_3(const Depthwise& t) {
 template <int K, int S>
 static void depthwise_k(const Depthwise& t) {
   constexpr int kSums = (K + S - 1) / S;
-  for (int64_t x0 = 0; x0 < t.out_width; x0 += kLanes) {
+  const Bounds bounds(*t.finish);
+  const int64_t height = t.height, width = t.width, out_width = t.out_width;
+  const int64_t begin = t.begin, end = t.end;
+  const int32_t channels = t.channels;
+  for (int64_t x0 = 0; x0 < out_width; x0 += kLanes) {
     const Columns<K, S> columns(x0, t);
-    const Lanes inside = lanes(0, t.out_width - x0);
-    for (int64_t c = 0; c < t.channels; c++) {
+    const Lanes inside = lanes(0, out_width - x0);
+    for (int64_t c = 0; c < channels; c++) {
       const Plane p(t, c);
       const vf bias = splat(p.bias);
       vf sums[kSums];
       SECATEUR_UNROLL
       for (int i = 0; i < kSums; i++) sums[i] = bias;
       // sums[i] is of output row y + i; image rows come S at a time.
-      for (int64_t y = (int64_t)t.begin - kSums + 1; y < t.end; y++) {
-        const int64_t first = (y + kSums - 1) * S - t.window.pad_top;
+      int64_t row = begin * S - t.window.pad_top;
+      for (int64_t y = begin - kSums + 1; y < end; y++) {
         SECATEUR_UNROLL
-        for (int s = 0; s < S; s++) {
-          const int64_t row = first + s;
-          if (row < 0 || row >= t.height) continue;
+        for (int s = 0; s < S; s++, row++) {
+          if (row < 0 || row >= height) continue;
           vf in[K];
-          columns.read(p.in + row * t.width, in);
+          columns.read(p.in + row * width, in);
           SECATEUR_UNROLL
           for (int i = 0; i < kSums; i++) {
             const int ky = (kSums - 1 - i) * S + s;
@@ -150,8 +156,7 @@ static void depthwise_k(const Depthwise& t) {
             sums[i] += sum;
           }
         }
-        if (y >= t.begin)
-          finish_lanes(sums[0], p.out, p.residual, y * t.out_width + x0, inside, *t.finish);
+        if (y >= begin) bounds.store_to(p.out + y * out_width + x0, sums[0], inside);
         SECATEUR_UNROLL
         for (int i = 0; i + 1 < kSums; i++) sums[i] = sums[i + 1];
         sums[kSums - 1] = bias;
@@ -163,6 +168,7 @@ static void depthwise_k(const Depthwise& t) {
 // Any window, one tap after the other.
 static void depthwise_any(const Depthwise& t) {
   const secateur_window& n = t.window;
+  const Bounds bounds(*t.finish);
   for (int64_t c = 0; c < t.channels; c++) {
     const Plane p(t, c);
     for (int64_t y = t.begin; y < t.end; y++) {
@@ -187,13 +193,13 @@ static void depthwise_any(const Depthwise& t) {
             sum += in * p.weights[ky * n.kernel_width + kx];
           }
         }
-        finish_lanes(sum, p.out, p.residual, y * t.out_width + x0, inside, *t.finish);
+        bounds.store_to(p.out + y * t.out_width + x0, sum, inside);
       }
     }
   }
 }
 
-static void depthwise(const Depthwise& t) {
+static void depthwise_sums(const Depthwise& t) {
   const secateur_window& n = t.window;
   const int32_t k = n.kernel_height, s = n.stride_height;
   const bool square = n.kernel_width == k && n.stride_width == s;
@@ -204,6 +210,21 @@ static void depthwise(const Depthwise& t) {
   if (k == 5 && s == 2) return depthwise_k<5, 2>(t);
   if (k == 7 && s == 1) return depthwise_k<7, 1>(t);
   depthwise_any(t);
+}
+
+static void depthwise(const Depthwise& t) {
+  depthwise_sums(t);
+  if (t.finish->clamps && !t.finish->residual) return;
+  Finish rest = *t.finish;
+  if (rest.clamps) {  // the first clamp is done
+    rest.low1 = -__builtin_inff();
+    rest.high1 = __builtin_inff();
+  }
+  const int64_t at = (int64_t)t.begin * t.out_width, count = (int64_t)(t.end - t.begin) * t.out_width;
+  for (int64_t c = 0; c < t.channels; c++) {
+    const int64_t plane = c * t.out_pitch + at;
+    finish(rest, t.out + plane, t.residual ? t.residual + plane : nullptr, count);
+  }
 }
 
 }  // namespace SECATEUR_ISA

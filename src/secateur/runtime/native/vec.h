@@ -19,6 +19,7 @@
 #endif
 
 #define SECATEUR_UNROLL _Pragma("GCC unroll 16")
+#define SECATEUR_LAMBDA_INLINE __attribute__((always_inline))
 #define SECATEUR_INLINE inline __attribute__((always_inline))
 
 namespace secateur {
