@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 
 from secateur.xnnpack.fusion import fuse
-from secateur.xnnpack.graph import Graph, Node, Value
+from secateur.xnnpack.graph import Graph, Kind, Node, Value
 from secateur.xnnpack.kernels import is_right
 from secateur.xnnpack.rules import Reason, Role, judge
 
@@ -239,7 +239,9 @@ class _Rewriter:
             value: [*inside.get(value, ()), *beyond.get(value, ())] for value in (*inside, *beyond)
         }
         return [
-            Blocker(Reason.WRONG, node) for node in self.nodes if not is_right(node, first, readers)
+            Blocker(Reason.WRONG_SHAPE if node.kind is Kind.REDUCE else Reason.WRONG, node)
+            for node in self.nodes
+            if not is_right(node, first, readers)
         ]
 
     def _clusters(self, first: set[Value], found: bool) -> tuple[Cluster, ...]:

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from secateur.xnnpack.graph import Kind, Value, Window
+from secateur.xnnpack.keras_calls import Call, Tensor
 from secateur.xnnpack.keras_emit import Emitter, Shape
 from secateur.xnnpack.rules import Reason
 
 
 @dataclasses.dataclass(frozen=True)
-class Call:
-    """One call of a layer or operation.
+class Layer:
+    """One call of a layer or operation, as its function below sees it.
 
     Args:
         operation: The layer or operation.
-        values: The tensors it is called with, in order.
-        args: Its positional arguments, a Value where there is a tensor.
-        kwargs: Its keyword arguments, likewise.
+        values: What it reads.
+        arguments: Its arguments in order, a Value where there is a tensor.
         shapes: The shapes of its outputs.
     """
 
     operation: Any
     values: tuple[Value, ...]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    arguments: tuple[Any, ...]
     shapes: tuple[Shape, ...]
 
     @property
@@ -36,12 +35,8 @@ class Call:
         """The shape of the only output."""
         return self.shapes[0]
 
-    def argument(self, name: str, default: Any = None) -> Any:
-        """An attribute of the operation, or else an argument of the call."""
-        return getattr(self.operation, name, self.kwargs.get(name, default))
 
-
-Handler = Callable[[Emitter, Call], Value]
+Handler = Callable[[Emitter, Layer], Value]
 HANDLERS: dict[str, Handler] = {}
 
 _NOTHING = (
@@ -65,8 +60,26 @@ _REDUCTIONS = {"Mean": "mean", "Sum": "sum", "Max": "maximum", "Min": "minimum"}
 _MOST_CONCATENATED = 5
 
 
-def handle(emitter: Emitter, call: Call) -> list[Value]:
-    """Emits the nodes of a call, and returns the values it gives."""
+def handle(emitter: Emitter, call: Call, values: Sequence[Value]) -> list[Value]:
+    """Emits the nodes of a call.
+
+    Args:
+        emitter: Where they go.
+        call: The call.
+        values: What became of the tensors it reads.
+
+    Returns:
+        What became of its outputs.
+    """
+    known = dict(zip(call.inputs, values, strict=True))
+    arguments = tuple(
+        known.get(x, x) if isinstance(x, Tensor) else x for x in (*call.args, *call.kwargs.values())
+    )
+    shapes = tuple(tensor.shape for tensor in call.outputs)
+    return _handle(emitter, Layer(call.operation, tuple(values), arguments, shapes))
+
+
+def _handle(emitter: Emitter, call: Layer) -> list[Value]:
     emitter.operation = call.operation
     for kind in type(call.operation).__mro__:
         if kind.__name__ in HANDLERS and kind.__module__.split(".")[0] == "keras":
@@ -86,36 +99,36 @@ def _handles(*names: str) -> Callable[[Handler], Handler]:
 
 
 @_handles(*_NOTHING)
-def _nothing(emitter: Emitter, call: Call) -> Value:
+def _nothing(emitter: Emitter, call: Layer) -> Value:
     return call.values[0]
 
 
 @_handles(*_FUNCTIONS)
-def _function(emitter: Emitter, call: Call) -> Value:
+def _function(emitter: Emitter, call: Layer) -> Value:
     name = _FUNCTIONS[type(call.operation).__name__]
-    if name == "elu" and call.argument("alpha", 1.0) != 1.0:
+    if name == "elu" and getattr(call.operation, "alpha", 1.0) != 1.0:
         return emitter.undelegated(call.values, call.shape)
     return emitter.function(call.values[0], name)
 
 
 @_handles(*_UNARY)
-def _unary(emitter: Emitter, call: Call) -> Value:
+def _unary(emitter: Emitter, call: Layer) -> Value:
     return emitter.unary(call.values[0], _UNARY[type(call.operation).__name__])
 
 
 @_handles("Activation")
-def _activation(emitter: Emitter, call: Call) -> Value:
+def _activation(emitter: Emitter, call: Layer) -> Value:
     return _activate(emitter, call.values[0], call.operation.activation, call.shape)
 
 
 def _activate(emitter: Emitter, x: Value, activation: Any, shape: Shape) -> Value:
     if hasattr(activation, "compute_output_spec"):  # a layer
-        return handle(emitter, Call(activation, (x,), (x,), {}, (shape,)))[0]
+        return _handle(emitter, Layer(activation, (x,), (x,), (shape,)))[0]
     return emitter.function(x, getattr(activation, "__name__", "linear"))
 
 
 @_handles("ReLU")
-def _relu(emitter: Emitter, call: Call) -> Value:
+def _relu(emitter: Emitter, call: Layer) -> Value:
     layer, (x,) = call.operation, call.values
     if layer.threshold or (layer.negative_slope and layer.max_value is not None):
         return emitter.undelegated((x,), call.shape)
@@ -125,7 +138,7 @@ def _relu(emitter: Emitter, call: Call) -> Value:
 
 
 @_handles("PReLU")
-def _prelu(emitter: Emitter, call: Call) -> Value:
+def _prelu(emitter: Emitter, call: Layer) -> Value:
     (x,) = call.values
     slope = emitter.constant(np.zeros(call.operation.alpha.shape))
     before = next((node for node in emitter.nodes if x in node.outputs), None)
@@ -138,10 +151,8 @@ def _prelu(emitter: Emitter, call: Call) -> Value:
 
 
 @_handles(*_ARITHMETIC)
-def _arithmetic(emitter: Emitter, call: Call) -> Value:
-    operands = call.values if len(call.values) > 1 else call.args[:2]
-    if len(operands) < 2:
-        operands = (*call.args, *call.kwargs.values())[:2]
+def _arithmetic(emitter: Emitter, call: Layer) -> Value:
+    operands = call.values if len(call.values) > 1 else call.arguments[:2]
     result, *others = operands
     for other in others:
         result = emitter.arithmetic(_ARITHMETIC[type(call.operation).__name__], result, other)
@@ -149,7 +160,7 @@ def _arithmetic(emitter: Emitter, call: Call) -> Value:
 
 
 @_handles("Average")
-def _average(emitter: Emitter, call: Call) -> Value:
+def _average(emitter: Emitter, call: Layer) -> Value:
     result, *others = call.values
     for other in others:
         result = emitter.arithmetic("add", result, other)
@@ -157,20 +168,20 @@ def _average(emitter: Emitter, call: Call) -> Value:
 
 
 @_handles("Clip")
-def _clip(emitter: Emitter, call: Call) -> Value:
+def _clip(emitter: Emitter, call: Layer) -> Value:
     return emitter.clamp(call.values[0], "clip")
 
 
 @_handles("Power")
-def _power(emitter: Emitter, call: Call) -> Value:
-    exponent = (*call.args, *call.kwargs.values())[1]
+def _power(emitter: Emitter, call: Layer) -> Value:
+    exponent = call.arguments[1]
     if isinstance(exponent, int | float) and exponent == 2:
         return emitter.arithmetic("multiply", call.values[0], call.values[0])
     return emitter.undelegated(call.values, call.shape)
 
 
 @_handles("BatchNormalization")
-def _batch_normalization(emitter: Emitter, call: Call) -> Value:
+def _batch_normalization(emitter: Emitter, call: Layer) -> Value:
     (x,), layer = call.values, call.operation
     rank = len(x.shape)
     axis = layer.axis % rank
@@ -183,28 +194,28 @@ def _batch_normalization(emitter: Emitter, call: Call) -> Value:
 
 
 @_handles("Rescaling")
-def _rescaling(emitter: Emitter, call: Call) -> Value:
+def _rescaling(emitter: Emitter, call: Layer) -> Value:
     layer = call.operation
     x = emitter.arithmetic("multiply", call.values[0], layer.scale)
     return emitter.arithmetic("add", x, layer.offset) if np.any(layer.offset) else x
 
 
 @_handles("Normalization")
-def _normalization(emitter: Emitter, call: Call) -> Value:
+def _normalization(emitter: Emitter, call: Layer) -> Value:
     channels = call.shape[-1] or 1
     x = emitter.arithmetic("subtract", call.values[0], np.zeros((1, 1, 1, channels)))
     return emitter.arithmetic("multiply", x, np.zeros((1, 1, 1, channels)))
 
 
 @_handles("ZeroPadding2D")
-def _zero_padding(emitter: Emitter, call: Call) -> Value:
+def _zero_padding(emitter: Emitter, call: Layer) -> Value:
     rows, columns = call.operation.padding
     pads = ((0, 0), tuple(rows), tuple(columns), (0, 0))
     return emitter.add(Kind.PAD, call.values, call.shape, pads=pads)
 
 
 @_handles("Conv2D")
-def _conv(emitter: Emitter, call: Call) -> Value:
+def _conv(emitter: Emitter, call: Layer) -> Value:
     layer, (x,) = call.operation, call.values
     if layer.rank != 2:
         return emitter.other((x,), call.shape)
@@ -219,7 +230,7 @@ def _conv(emitter: Emitter, call: Call) -> Value:
 
 
 @_handles("DepthwiseConv2D")
-def _depthwise(emitter: Emitter, call: Call) -> Value:
+def _depthwise(emitter: Emitter, call: Layer) -> Value:
     layer, (x,) = call.operation, call.values
     window = _window(layer, x, multiplier=layer.depth_multiplier)
 
@@ -231,7 +242,7 @@ def _depthwise(emitter: Emitter, call: Call) -> Value:
 
 
 @_handles("SeparableConv2D")
-def _separable(emitter: Emitter, call: Call) -> Value:
+def _separable(emitter: Emitter, call: Layer) -> Value:
     layer, (x,) = call.operation, call.values
     window = _window(layer, x, multiplier=layer.depth_multiplier)
     between = (*call.shape[:-1], layer.pointwise_kernel.shape[-2])
@@ -259,23 +270,23 @@ def _window(layer: Any, x: Value, **kwargs: Any) -> Window:
 
 
 @_handles("Dense")
-def _dense(emitter: Emitter, call: Call) -> Value:
+def _dense(emitter: Emitter, call: Layer) -> Value:
     layer, (x,) = call.operation, call.values
     y = emitter.dense(x, layer.kernel, call.shape)
     return _activate(emitter, y, layer.activation, call.shape)
 
 
 @_handles("GlobalAveragePooling2D", "GlobalMaxPooling2D")
-def _global_pooling(emitter: Emitter, call: Call) -> Value:
+def _global_pooling(emitter: Emitter, call: Layer) -> Value:
     operator = "mean" if "Average" in type(call.operation).__name__ else "maximum"
     keep = call.operation.keepdims
     return emitter.add(Kind.REDUCE, call.values, call.shape, operator, axes=(1, 2), keep_dims=keep)
 
 
 @_handles(*_REDUCTIONS)
-def _reduction(emitter: Emitter, call: Call) -> Value:
+def _reduction(emitter: Emitter, call: Layer) -> Value:
     (x,), rank = call.values, len(call.values[0].shape)
-    axis = call.argument("axis")
+    axis = call.operation.axis
     axes = range(rank) if axis is None else np.atleast_1d(axis)
     return emitter.add(
         Kind.REDUCE,
@@ -283,12 +294,12 @@ def _reduction(emitter: Emitter, call: Call) -> Value:
         call.shape,
         _REDUCTIONS[type(call.operation).__name__],
         axes=tuple(sorted(int(a) % rank for a in axes)),
-        keep_dims=bool(call.argument("keepdims", False)),
+        keep_dims=bool(call.operation.keepdims),
     )
 
 
 @_handles("AveragePooling2D", "MaxPooling2D")
-def _pooling(emitter: Emitter, call: Call) -> Value:
+def _pooling(emitter: Emitter, call: Layer) -> Value:
     layer = call.operation
     pool, strides = tuple(layer.pool_size), tuple(layer.strides)
     if pool == (1, 1) == strides:
@@ -299,12 +310,12 @@ def _pooling(emitter: Emitter, call: Call) -> Value:
 
 
 @_handles("Flatten", "Reshape")
-def _reshape(emitter: Emitter, call: Call) -> Value:
+def _reshape(emitter: Emitter, call: Layer) -> Value:
     return emitter.reshape(call.values[0], call.shape)
 
 
 @_handles("UpSampling2D")
-def _upsampling(emitter: Emitter, call: Call) -> Value:
+def _upsampling(emitter: Emitter, call: Layer) -> Value:
     (x,) = call.values
     if call.operation.interpolation == "bilinear":
         return emitter.add(Kind.RESIZE_BILINEAR, (x,), call.shape)
@@ -314,7 +325,7 @@ def _upsampling(emitter: Emitter, call: Call) -> Value:
 
 
 @_handles("Resizing")
-def _resizing(emitter: Emitter, call: Call) -> Value:
+def _resizing(emitter: Emitter, call: Layer) -> Value:
     layer = call.operation
     plain = not (layer.crop_to_aspect_ratio or layer.pad_to_aspect_ratio)
     if layer.interpolation == "bilinear" and plain and not layer.antialias:
@@ -323,17 +334,17 @@ def _resizing(emitter: Emitter, call: Call) -> Value:
 
 
 @_handles("DepthToSpace")
-def _depth_to_space(emitter: Emitter, call: Call) -> Value:
+def _depth_to_space(emitter: Emitter, call: Layer) -> Value:
     return emitter.add(Kind.DEPTH_TO_SPACE, call.values, call.shape)
 
 
 @_handles("Concatenate")
-def _concatenate(emitter: Emitter, call: Call) -> Value:
+def _concatenate(emitter: Emitter, call: Layer) -> Value:
     if len(call.values) > _MOST_CONCATENATED:
         return emitter.undelegated(call.values, call.shape)
     return emitter.other(call.values, call.shape)
 
 
-@_handles("Cropping2D", "Permute", "Transpose", "Conv2DTranspose")
-def _other(emitter: Emitter, call: Call) -> Value:
+@_handles("Cropping2D", "Permute", "Transpose", "Conv2DTranspose", "SpaceToDepth")
+def _other(emitter: Emitter, call: Layer) -> Value:
     return emitter.other(call.values, call.shape)

@@ -12,6 +12,9 @@ from secateur.xnnpack.rules import FIXES, UNSAFE, Reason
 #: A part runs sparse where the share of zeros in its 1x1 convolutions is above this.
 THRESHOLD = 2 / 3
 
+# So many names are shown in a sentence.
+_SHOWN = 3
+
 # Reasons that nothing needs to be done about.
 _FINE = (Reason.HEAD, Reason.LAST, Reason.BEFORE)
 
@@ -167,6 +170,14 @@ class EligibilityReport:
         """The operations that keep others from running sparse."""
         return [op for op in self.operations if op.in_the_way]
 
+    @property
+    def obstacles(self) -> list[str]:
+        """The operations in the way as sentences, one a reason."""
+        names: dict[str, list[str]] = {}
+        for op in self.in_the_way:
+            names.setdefault(op.reason, []).append(op.name)
+        return [f"{_few(found)}: {reason}" for reason, found in names.items()]
+
     def to_dict(self) -> dict[str, Any]:
         """Returns the report as plain Python."""
         return {
@@ -240,3 +251,9 @@ class EligibilityReport:
         )
         remarks = "".join(f"<div>{html.escape(remark)}</div>" for remark in self._remarks())
         return f"<b>{html.escape(self.title)}</b><table><tr>{cells}</tr>{rows}</table>{remarks}"
+
+
+def _few(names: list[str]) -> str:
+    """A few names, and how many more there are."""
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

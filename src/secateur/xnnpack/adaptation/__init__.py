@@ -1,0 +1,1 @@
+"""Rewriting Keras models for XNNPACK's sparse kernels; loads Keras."""
