@@ -44,7 +44,7 @@ _HOME = {
     "prune_once": "one_shot",
     "sparsity": "pruning",
 }
-_SUBMODULES = ("datasets", "litert", "tfmot", "xnnpack")
+_SUBMODULES = ("datasets", "litert", "runtime", "tfmot", "xnnpack")
 
 __all__ = [*sorted(_HOME), *_SUBMODULES]
 

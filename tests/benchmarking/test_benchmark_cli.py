@@ -57,7 +57,7 @@ def test_help_has_examples():
     [
         ((), "nothing to measure"),
         (("nothing.tflite",), "no such file"),
-        (("{dense}", "--on", "secateur"), "Expected one of litert, web, arm64, android"),
+        (("{dense}", "--on", "gpu"), "Expected one of litert, secateur, web, arm64, android"),
         (("{dense}", "--runs", "0"), "--runs"),
         (("{dense}", "--on", "android"), "there is no adb"),
         (("{dense}", "--plot", "nowhere/plot.png"), "does not exist"),

@@ -8,6 +8,7 @@ from secateur.benchmarking.targets.base import Job, Kernel, ModelRun, Outcome, T
 
 _HOME = {
     "litert": "LiteRT",
+    "secateur": "Secateur",
     "web": "Web",
     "arm64": "Arm64",
     "android": "Android",
