@@ -47,7 +47,7 @@ int32_t balanced(int64_t pixels, int lanes, int64_t most) {
   return static_cast<int32_t>(ceil_div(vectors, ceil_div(vectors, most)));
 }
 
-// What a tile reads stays in the first-level cache: the columns are cut into blocks of which all rows are
+// What a tile reads stays in the nearer caches: the columns are cut into blocks of which all rows are
 // computed before the next one's turn. Rows go in the order of their lengths, which makes the inner
 // loop's end predictable.
 class SparseMatrix : public Matrix {
@@ -103,8 +103,8 @@ class SparseMatrix : public Matrix {
 
  private:
   void choose_tile(const Kernels& k, int64_t count, int64_t channels, int64_t pixels) {
-    constexpr int64_t cache = 24 * 1024;
-    vectors = balanced(pixels, k.lanes, 4);
+    constexpr int64_t cache = 128 * 1024;
+    vectors = balanced(pixels, k.lanes, 6);
     const int64_t bytes = channels * vectors * k.lanes * 4;
     blocks_ = std::max<int64_t>(1, std::min(ceil_div(bytes, cache), count / rows / 8));
   }

@@ -11,10 +11,16 @@ namespace SECATEUR_ISA {
 template <int K, int S>
 struct Columns;
 
+// Planes are computed in blocks of so many rows and vectors: what a block reads is in the first-level cache
+// when the next vector's turn comes.
+constexpr int kBlockRows = 16;
+constexpr int kBlockVectors = 8;
+
 template <int K>
 struct Columns<K, 1> {
   Lanes inside[K];
   int64_t at[K];
+  Columns() = default;
   Columns(int64_t x, const Depthwise& t) {
     for (int k = 0; k < K; k++) {
       at[k] = x + k - t.window.pad_left;
@@ -33,6 +39,7 @@ struct Columns<K, 2> {
   static constexpr int kPairs = (K + 1) / 2;
   Lanes inside[kPairs][2];
   int64_t at[kPairs];
+  Columns() = default;
   Columns(int64_t x, const Depthwise& t) {
     for (int k = 0; k < kPairs; k++) {
       at[k] = 2 * x + 2 * k - t.window.pad_left;
@@ -75,49 +82,64 @@ struct Plane {
         bias(t.bias[c]) {}
 };
 
+// Calls block(plane, columns, lanes, x, first row, last row) for all of them.
+template <int K, int S, class F>
+static SECATEUR_INLINE void in_blocks(const Depthwise& t, const F& block) {
+  for (int64_t left = 0; left < t.out_width; left += kBlockVectors * kLanes) {
+    const int64_t right = left + kBlockVectors * kLanes < t.out_width ? left + kBlockVectors * kLanes
+                                                                       : t.out_width;
+    Columns<K, S> columns[kBlockVectors];
+    for (int64_t x = left; x < right; x += kLanes)
+      columns[(x - left) / kLanes] = Columns<K, S>(x, t);
+    const Lanes last = lanes(0, (right - left - 1) % kLanes + 1);
+    const Lanes full = lanes(0, kLanes);
+    for (int64_t c = 0; c < t.channels; c++) {
+      const Plane plane(t, c);
+      for (int64_t y = t.begin; y < t.end; y += kBlockRows)
+        for (int64_t x = left; x < right; x += kLanes)
+          block(plane, columns[(x - left) / kLanes], x + kLanes < right ? full : last, x, y,
+                y + kBlockRows < t.end ? y + kBlockRows : (int64_t)t.end);
+    }
+  }
+}
+
 // The rows under the window stay in registers: each is read once.
 template <int S>
 static void depthwise_3(const Depthwise& t) {
   const Bounds bounds(*t.finish);
-  const int64_t height = t.height, width = t.width, out_width = t.out_width, end = t.end;
-  const int32_t channels = t.channels;
-  for (int64_t x0 = 0; x0 < out_width; x0 += kLanes) {
-    const Columns<3, S> columns(x0, t);
-    const Lanes inside = lanes(0, out_width - x0);
-    for (int64_t c = 0; c < channels; c++) {
-      const Plane p(t, c);
-      vf w[9], rows[3][3];
-      SECATEUR_UNROLL
-      for (int i = 0; i < 9; i++) w[i] = splat(p.weights[i]);
-      const vf bias = splat(p.bias);
-      int64_t row = (int64_t)t.begin * S - t.window.pad_top;
-      const float* in = p.in + row * width;
-      float* out = p.out + t.begin * out_width + x0;
-      const auto read = [&](vf(&to)[3]) SECATEUR_LAMBDA_INLINE {
-        if (row >= 0 && row < height) {
-          columns.read(in, to);
-        } else {
-          to[0] = to[1] = to[2] = vf{};
-        }
-        row++;
-        in += width;
-      };
-      SECATEUR_UNROLL
-      for (int i = 0; i < 3 - S; i++) read(rows[i]);
-      for (int64_t y = t.begin; y < end; y++, out += out_width) {
-        SECATEUR_UNROLL
-        for (int i = 3 - S; i < 3; i++) read(rows[i]);
-        vf sums[3] = {bias, vf{}, vf{}};
-        SECATEUR_UNROLL
-        for (int i = 0; i < 9; i++) sums[i / 3] += rows[i / 3][i % 3] * w[i];
-        bounds.store_to(out, sums[0] + (sums[1] + sums[2]), inside);
-        SECATEUR_UNROLL
-        for (int i = 0; i < 3 - S; i++)
-          SECATEUR_UNROLL
-          for (int k = 0; k < 3; k++) rows[i][k] = rows[i + S][k];
+  const int64_t height = t.height, width = t.width, out_width = t.out_width;
+  const int64_t top = t.window.pad_top;
+  in_blocks<3, S>(t, [&](const Plane& p, const Columns<3, S>& columns, const Lanes& inside, int64_t x,
+                         int64_t begin, int64_t end) SECATEUR_LAMBDA_INLINE {
+    vf w[9], rows[3][3];
+    SECATEUR_UNROLL
+    for (int i = 0; i < 9; i++) w[i] = splat(p.weights[i]);
+    const vf bias = splat(p.bias);
+    int64_t row = begin * S - top;
+    float* out = p.out + begin * out_width + x;
+    const auto read = [&](vf(&to)[3]) SECATEUR_LAMBDA_INLINE {
+      if (row >= 0 && row < height) {
+        columns.read(p.in + row * width, to);
+      } else {
+        to[0] = to[1] = to[2] = vf{};
       }
+      row++;
+    };
+    SECATEUR_UNROLL
+    for (int i = 0; i < 3 - S; i++) read(rows[i]);
+    for (int64_t y = begin; y < end; y++, out += out_width) {
+      SECATEUR_UNROLL
+      for (int i = 3 - S; i < 3; i++) read(rows[i]);
+      vf sums[3] = {bias, vf{}, vf{}};
+      SECATEUR_UNROLL
+      for (int i = 0; i < 9; i++) sums[i / 3] += rows[i / 3][i % 3] * w[i];
+      bounds.store_to(out, sums[0] + (sums[1] + sums[2]), inside);
+      SECATEUR_UNROLL
+      for (int i = 0; i < 3 - S; i++)
+        SECATEUR_UNROLL
+        for (int k = 0; k < 3; k++) rows[i][k] = rows[i + S][k];
     }
-  }
+  });
 }
 
 // Larger windows do not fit the registers; sums of the output rows under way do: each image row is read
@@ -127,42 +149,37 @@ static void depthwise_k(const Depthwise& t) {
   constexpr int kSums = (K + S - 1) / S;
   const Bounds bounds(*t.finish);
   const int64_t height = t.height, width = t.width, out_width = t.out_width;
-  const int64_t begin = t.begin, end = t.end;
-  const int32_t channels = t.channels;
-  for (int64_t x0 = 0; x0 < out_width; x0 += kLanes) {
-    const Columns<K, S> columns(x0, t);
-    const Lanes inside = lanes(0, out_width - x0);
-    for (int64_t c = 0; c < channels; c++) {
-      const Plane p(t, c);
-      const vf bias = splat(p.bias);
-      vf sums[kSums];
+  const int64_t top = t.window.pad_top;
+  in_blocks<K, S>(t, [&](const Plane& p, const Columns<K, S>& columns, const Lanes& inside, int64_t x,
+                         int64_t begin, int64_t end) SECATEUR_LAMBDA_INLINE {
+    const vf bias = splat(p.bias);
+    vf sums[kSums];
+    SECATEUR_UNROLL
+    for (int i = 0; i < kSums; i++) sums[i] = bias;
+    // sums[i] is of output row y + i; image rows come S at a time.
+    int64_t row = begin * S - top;
+    for (int64_t y = begin - kSums + 1; y < end; y++) {
       SECATEUR_UNROLL
-      for (int i = 0; i < kSums; i++) sums[i] = bias;
-      // sums[i] is of output row y + i; image rows come S at a time.
-      int64_t row = begin * S - t.window.pad_top;
-      for (int64_t y = begin - kSums + 1; y < end; y++) {
+      for (int s = 0; s < S; s++, row++) {
+        if (row < 0 || row >= height) continue;
+        vf in[K];
+        columns.read(p.in + row * width, in);
         SECATEUR_UNROLL
-        for (int s = 0; s < S; s++, row++) {
-          if (row < 0 || row >= height) continue;
-          vf in[K];
-          columns.read(p.in + row * width, in);
+        for (int i = 0; i < kSums; i++) {
+          const int ky = (kSums - 1 - i) * S + s;
+          if (ky >= K) continue;
+          vf sum = in[0] * p.weights[ky * K];
           SECATEUR_UNROLL
-          for (int i = 0; i < kSums; i++) {
-            const int ky = (kSums - 1 - i) * S + s;
-            if (ky >= K) continue;
-            vf sum = in[0] * p.weights[ky * K];
-            SECATEUR_UNROLL
-            for (int kx = 1; kx < K; kx++) sum += in[kx] * p.weights[ky * K + kx];
-            sums[i] += sum;
-          }
+          for (int kx = 1; kx < K; kx++) sum += in[kx] * p.weights[ky * K + kx];
+          sums[i] += sum;
         }
-        if (y >= begin) bounds.store_to(p.out + y * out_width + x0, sums[0], inside);
-        SECATEUR_UNROLL
-        for (int i = 0; i + 1 < kSums; i++) sums[i] = sums[i + 1];
-        sums[kSums - 1] = bias;
       }
+      if (y >= begin) bounds.store_to(p.out + y * out_width + x, sums[0], inside);
+      SECATEUR_UNROLL
+      for (int i = 0; i + 1 < kSums; i++) sums[i] = sums[i + 1];
+      sums[kSums - 1] = bias;
     }
-  }
+  });
 }
 
 // Any window, one tap after the other.
