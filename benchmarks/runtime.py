@@ -57,19 +57,23 @@ class Contestant:
         raise RuntimeError(f"{self.label} ended with code {self.process.wait()}")
 
     def turn(self):
+        """Run once to warm up, and then some times that count."""
         self.process.stdin.write("run\n")
         self.process.stdin.flush()
         self.samples += self._answer("TIMES ")
 
     def close(self):
+        """End the process."""
         self.process.stdin.close()
         self.process.wait()
 
     @property
     def median(self):
+        """The median of all runs."""
         return float(np.median(self.samples))
 
     def row(self, first):
+        """What was measured, compared with the median of the first."""
         low, high = np.percentile(self.samples, [25, 75])
         work = self.facts.get("multiply_adds", 0)
         rate = work / self.median / 1e6
