@@ -1,6 +1,6 @@
 """Times the native kernels alone on MobileNetV1-224's layers, against what the processor can do.
 
-    python benchmarks/runtime_kernels.py [--isa avx2] [--threads 2] [--zeros 0.75 0.9 0.95] [--json FILE]
+    python benchmarks/runtime_kernels.py [--isa avx2] [--threads 2] [--network] [--json FILE]
 
 Prints a row for each distinct layer: milliseconds (the best of some runs, all layers taking turns),
 billions of useful multiply-adds a second, and which part that is of the peak, which a loop of
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -113,6 +114,58 @@ def head(isa: str) -> Layer:
     return Layer("dense head 1024>1000", program, data, 1, 1)
 
 
+def network(isa: str, zeros: float) -> tuple[Program, np.ndarray]:
+    """All of MobileNetV1-224 in one program: layers take turns by rows, which no layer alone shows."""
+    rng = np.random.default_rng(4)
+    program = Program(isa)
+    source, x = program.input((3, 224, 224)), program.value((32, 112, 112))
+    weights = rng.normal(size=(32, 3, 3, 3)).astype("float32")
+    program.conv2d(source, x, weights, None, Window((3, 3), (2, 2), (0, 0, 1, 1)), Epilogue(RELU6))
+    blocks = [((32, 112, 1), (32, 64, 112)), ((64, 112, 2), (64, 128, 56))]
+    blocks += [((128, 56, 1), (128, 128, 56)), ((128, 56, 2), (128, 256, 28))]
+    blocks += [((256, 28, 1), (256, 256, 28)), ((256, 28, 2), (256, 512, 14))]
+    blocks += [((512, 14, 1), (512, 512, 14))] * 5
+    blocks += [((512, 14, 2), (512, 1024, 7)), ((1024, 7, 1), (1024, 1024, 7))]
+    for (channels, _, stride), (_, outputs, size) in blocks:
+        shape = (channels, size, size)
+        y = program.value(shape)
+        before = 2 - stride
+        window = Window((3, 3), (stride, stride), (before, before, 1, 1))
+        kernel = rng.normal(size=(3, 3, channels)).astype("float32") / 3
+        program.depthwise_conv2d(x, y, kernel, None, window, Epilogue(RELU6))
+        x = program.value((outputs, size, size))
+        matrix = rng.normal(size=(outputs, channels)).astype("float32") / channels**0.5
+        matrix[rng.random(matrix.shape) < zeros] = 0
+        starts = np.concatenate([[0], np.cumsum((matrix != 0).sum(1))])
+        columns, values = np.nonzero(matrix)[1], matrix[matrix != 0]
+        program.sparse_conv2d(y, x, starts, columns, values, epilogue=Epilogue(RELU6))
+    pooled, scores = program.value((1024, 1, 1)), program.value((1000, 1, 1))
+    program.mean(x, pooled)
+    program.conv2d(pooled, scores, rng.normal(size=(1000, 1, 1, 1024)).astype("float32"))
+    program.to_nhwc(scores, program.output((1000, 1, 1)))
+    program.finalize()
+    return program, rng.normal(size=(1, 224, 224, 3)).astype("float32")
+
+
+def measure_network(isa: str, zeros: float, rounds: int, threads: int, top: float) -> dict:
+    program, image = network(isa, zeros)
+    best, whole = np.full(program.operations, np.inf), float("inf")
+    for _ in range(rounds * 5):
+        times = np.zeros(program.operations)
+        program.run([image], threads=threads, seconds=times)
+        best = np.minimum(best, times)
+        start_time = time.perf_counter()
+        program.run([image], threads=threads)
+        whole = min(whole, time.perf_counter() - start_time)
+    print(f"\nMobileNetV1-224, {zeros:.0%} zeros in 1x1: {whole * 1e3:.3f} ms")
+    rows = []
+    for i, seconds in enumerate(best):
+        adds = program.multiply_adds(i) / seconds / 1e9
+        print(f"  {seconds * 1e3:8.4f} ms {adds:7.1f} G/s {adds / top:5.0%}  {program.describe(i)}")
+        rows.append({"layer": program.describe(i), "ms": seconds * 1e3, "gmas": adds})
+    return {"zeros": zeros, "ms": whole * 1e3, "layers": rows}
+
+
 def measure(layers: list[Layer], rounds: int, threads: int) -> None:
     for layer in layers:
         layer.run(threads)
@@ -146,22 +199,32 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--zeros", type=float, nargs="+", default=[0.75, 0.9, 0.95])
+    parser.add_argument("--network", action="store_true", help="only the whole network")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    groups = {
-        f"1x1 convolutions, {zeros:.0%} zeros": [pointwise(args.isa, *p, zeros) for p in POINTWISE]
-        for zeros in args.zeros
-    }
-    groups["depthwise convolutions"] = [depthwise(args.isa, *d) for d in DEPTHWISE]
-    groups["first and last layer"] = [stem(args.isa), head(args.isa)]
+    groups = (
+        {}
+        if args.network
+        else {
+            f"1x1 convolutions, {zeros:.0%} zeros": [
+                pointwise(args.isa, *p, zeros) for p in POINTWISE
+            ]
+            for zeros in args.zeros
+        }
+    )
+    if not args.network:
+        groups["depthwise convolutions"] = [depthwise(args.isa, *d) for d in DEPTHWISE]
+        groups["first and last layer"] = [stem(args.isa), head(args.isa)]
     top = peak(args.isa)
     for layers in groups.values():
         measure(layers, args.rounds, args.threads)
     top = max(top, peak(args.isa)) * args.threads
     print(f"{args.isa}, {args.threads} thread(s), peak {top:.1f} billion multiply-adds a second")
     found = [table(title, layers, top) for title, layers in groups.items()]
+    whole = [measure_network(args.isa, z, args.rounds, args.threads, top) for z in args.zeros]
     if args.json:
         results = {"isa": args.isa, "threads": args.threads, "peak": top, "groups": found}
+        results["networks"] = whole
         args.json.write_text(json.dumps(results, indent=2))
 
 

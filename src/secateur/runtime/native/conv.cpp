@@ -34,12 +34,15 @@ class Conv : public Operation {
       scratch = repack_.size();
     }
     row_ = repacks_ ? repack_.row() : to.width;
-    // With wider rows than the output's, results lie apart at first.
-    aside_ = row_ != to.width;
+    // With wider rows than the output's, results lie apart at first, unless rows are whole vectors.
+    by_row_ = row_ != to.width && to.width % lanes_ == 0;
+    aside_ = row_ != to.width && !by_row_;
+    width_ = to.width;
     pixels_ = (int64_t{to.height} - 1) * row_ + to.width;
   }
 
-  int64_t pixels() const { return pixels_; }
+  // That can make up a tile.
+  int64_t pixels() const { return by_row_ ? width_ : pixels_; }
   int32_t offset(int64_t column) const {
     const int64_t tap = column / channels_, c = column % channels_;
     if (!repacks_) return static_cast<int32_t>(c * in_pitch_);
@@ -68,20 +71,26 @@ class Conv : public Operation {
     const float* residual = residual_ < 0 ? nullptr : run.view(residual_, n).data;
     const float* base = in.data;
     if (repacks_) {
-      if (begin == 0) repack_.run(in, run.scratch(), run.pool);
+      if (begin == 0) repack_.run(run.kernels, in, run.scratch(), run.pool);
       base = run.scratch();
     }
     // Whole cache lines: the first and last may hold pixels of other rows, which are computed again.
-    const int64_t first = aside_ ? begin * row_ : begin * row_ / kAlign * kAlign;
-    const int64_t last = std::min(pixels_, end * row_);
+    const int64_t first = by_row_ || aside_ ? begin * row_ : begin * row_ / kAlign * kAlign;
+    int64_t last = std::min(pixels_, end * row_), lines = 1;
+    if (by_row_) {
+      last = first + width_;
+      lines = end - begin;
+    }
     const int64_t step = int64_t{m.vectors} * lanes_;
-    const int64_t tiles = (last - first + step - 1) / step;
+    const int64_t line_tiles = (last - first + step - 1) / step, tiles = line_tiles * lines;
     // With several threads, enough pieces that none waits long for the last one.
     const int64_t wanted = run.pool.size() == 1 ? 1 : (4 * run.pool.size() + tiles - 1) / tiles;
     const int64_t parts = std::min<int64_t>(wanted, m.units);
     run.pool.each(tiles * parts, [&](int64_t item, int thread) {
-      const int64_t part = item % parts, at = first + item / parts * step;
-      const int64_t left = (last - at + lanes_ - 1) / lanes_;
+      const int64_t part = item % parts, tile = item / parts;
+      const int64_t line = tile / line_tiles, shift = tile % line_tiles * step;
+      const int64_t at = first + shift + line * row_;
+      const int64_t left = (last - first - shift + lanes_ - 1) / lanes_;
       Tile t{};
       t.in = base + at;
       t.vectors = static_cast<int32_t>(std::min<int64_t>(m.vectors, left));
@@ -89,8 +98,9 @@ class Conv : public Operation {
       t.end = static_cast<int32_t>(m.units * (part + 1) / parts);
       t.finish = &finish_;
       if (aside_) return work_aside(run, t, at, last, to, residual, run.scratch_of(thread));
-      t.out = to.data + at;
-      t.residual = residual ? residual + at : nullptr;
+      const int64_t place = by_row_ ? (begin + line) * width_ + shift : at;
+      t.out = to.data + place;
+      t.residual = residual ? residual + place : nullptr;
       t.pitch = to.pitch;
       m.multiply(run.kernels, t);
     });
@@ -105,7 +115,8 @@ class Conv : public Operation {
     t.out = aside;
     t.pitch = int64_t{t.vectors} * lanes_;
     t.from_begin = true;
-    t.finish = nullptr;
+    const bool finishes = finish_.clamps && !finish_.residual;
+    t.finish = finishes ? &finish_ : nullptr;
     for (; t.begin < end; t.begin += step) {
       t.end = std::min(end, t.begin + step);
       m.multiply(run.kernels, t);
@@ -119,7 +130,8 @@ class Conv : public Operation {
           if (inside > 0) {
             const int64_t place = plane + y * to.shape.width + x;
             std::copy(from + (i - at), from + (i - at) + inside, to.data + place);
-            run.kernels.finish(finish_, to.data + place, residual ? residual + place : nullptr, inside);
+            if (!finishes)
+              run.kernels.finish(finish_, to.data + place, residual ? residual + place : nullptr, inside);
           }
           i += row_ - x;
         }
@@ -130,9 +142,9 @@ class Conv : public Operation {
   int32_t in_, residual_;
   Finish finish_;
   int lanes_;
-  bool repacks_, aside_;
+  bool repacks_, aside_, by_row_;
   Repack repack_;
-  int64_t in_pitch_, channels_, kernel_width_, row_, pixels_;
+  int64_t in_pitch_, channels_, kernel_width_, row_, width_, pixels_;
   std::unique_ptr<Matrix> matrix_;
 };
 

@@ -13,7 +13,7 @@ struct Columns;
 
 // Planes are computed in blocks of so many rows and vectors: what a block reads is in the first-level cache
 // when the next vector's turn comes.
-constexpr int kBlockRows = 16;
+constexpr int kBlockRows = 28;
 constexpr int kBlockVectors = 8;
 
 template <int K>
@@ -76,7 +76,7 @@ struct Plane {
   const float* weights;
   float bias;
   Plane(const Depthwise& t, int64_t c)
-      : in(t.in + c / t.multiplier * t.in_pitch),
+      : in(t.in + (t.multiplier == 1 ? c : c / t.multiplier) * t.in_pitch),
         out(t.out + c * t.out_pitch),
         weights(t.weights + c * t.window.kernel_height * t.window.kernel_width),
         bias(t.bias[c]) {}

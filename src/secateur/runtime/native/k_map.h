@@ -134,6 +134,20 @@ static void binary(int32_t function, const float* a, bool one_a, const float* b,
   }
 }
 
+static void pick(const float* x, int64_t stride, float* y, int64_t count) {
+  vi index;
+  for (int i = 0; i < kLanes; i++) index[i] = (int32_t)(i * stride);
+  int64_t i = 0;
+  if (stride == 2) {
+    // The last vector's second half ends one number before the next that is taken.
+    for (; i + kLanes < count; i += kLanes)
+      store(y + i, even(load(x + 2 * i), load(x + 2 * i + kLanes)));
+  }
+  if (stride < INT32_MAX / kLanes)
+    for (; i + kLanes <= count; i += kLanes) store(y + i, gather(x + i * stride, index));
+  for (; i < count; i++) y[i] = x[i * stride];
+}
+
 static float total(const float* x, int64_t count) {
   vf s0 = {}, s1 = {};
   int64_t i = 0;

@@ -35,6 +35,7 @@ const Kernels kernels = {SECATEUR_TEXT(SECATEUR_ISA),
                          finish,
                          map,
                          binary,
+                         pick,
                          total,
                          peak};
 

@@ -101,6 +101,8 @@ struct Kernels {
   // Either operand is one number where its flag says so.
   void (*binary)(int32_t function, const float* a, bool one_a, const float* b, bool one_b, float* y,
                  int64_t count);
+  // y[i] = x[i * stride]
+  void (*pick)(const float* x, int64_t stride, float* y, int64_t count);
   float (*total)(const float* x, int64_t count);
   double (*peak)(int64_t rounds);  // multiply-adds done
 };

@@ -22,7 +22,7 @@ class ToChannelMajor : public Operation {
       const View in = run.view(reads[0], n), to = run.view(out, n);
       const int64_t first = item % count * kBlock, last = std::min(first + kBlock, s.pixels());
       for (int64_t c = 0; c < s.channels; c++)
-        for (int64_t p = first; p < last; p++) to.plane(c)[p] = in.data[p * s.channels + c];
+        run.kernels.pick(in.data + first * s.channels + c, s.channels, to.plane(c) + first, last - first);
     });
   }
 };

@@ -44,7 +44,7 @@ int32_t Repack::offset(int64_t ky, int64_t kx, int64_t c) const {
                               y * columns_ + x);
 }
 
-void Repack::copy_row(const View& in, float* out, int64_t c, const Phase& phase, int64_t r) const {
+void Repack::copy_row(const Kernels& kernels, const View& in, float* out, int64_t c, const Phase& phase, int64_t r) const {
   const int64_t y = r * window_.stride_height + phase.y - window_.pad_top;
   if (y < 0 || y >= in.shape.height) {
     std::memset(out, 0, static_cast<size_t>(columns_) * sizeof(float));
@@ -59,32 +59,31 @@ void Repack::copy_row(const View& in, float* out, int64_t c, const Phase& phase,
   const int64_t room = in.shape.width - shift;
   const int64_t last = std::max(first, room <= 0 ? 0 : std::min(columns_, (room - 1) / stride + 1));
   for (int64_t i = 0; i < first; i++) out[i] = 0;
-  if (stride * step == 1) {
-    if (last > first)
-      std::memcpy(out + first, line + first + shift, static_cast<size_t>(last - first) * sizeof(float));
-  } else if (stride == 2 && step == 1) {
-    for (int64_t i = first; i < last; i++) out[i] = line[2 * i + shift];
-  } else {
-    for (int64_t i = first; i < last; i++) out[i] = line[(i * stride + shift) * step];
+  if (last > first) {
+    const float* from = line + (first * stride + shift) * step;
+    if (stride * step == 1)
+      std::memcpy(out + first, from, static_cast<size_t>(last - first) * sizeof(float));
+    else
+      kernels.pick(from, stride * step, out + first, last - first);
   }
   for (int64_t i = last; i < columns_; i++) out[i] = 0;
 }
 
-void Repack::run(const View& in, float* out, Pool& pool) const {
+void Repack::run(const Kernels& kernels, const View& in, float* out, Pool& pool) const {
   const auto phases = static_cast<int64_t>(phases_.size());
   const auto plane = [&](int64_t c, int64_t phase) { return out + (c * phases + phase) * plane_; };
   if (channels_last_) {
     pool.each(rows_, [&](int64_t r, int) {
       for (int64_t p = 0; p < phases; p++)
         for (int64_t c = 0; c < channels_; c++)
-          copy_row(in, plane(c, p) + r * columns_, c, phases_[static_cast<size_t>(p)], r);
+          copy_row(kernels, in, plane(c, p) + r * columns_, c, phases_[static_cast<size_t>(p)], r);
     });
     return;
   }
   pool.each(channels_, [&](int64_t c, int) {
     for (int64_t p = 0; p < phases; p++)
       for (int64_t r = 0; r < rows_; r++)
-        copy_row(in, plane(c, p) + r * columns_, c, phases_[static_cast<size_t>(p)], r);
+        copy_row(kernels, in, plane(c, p) + r * columns_, c, phases_[static_cast<size_t>(p)], r);
   });
 }
 

@@ -18,13 +18,13 @@ class Repack {
   int64_t plane() const { return plane_; }
   // Where tap (ky, kx) of channel c begins.
   int32_t offset(int64_t ky, int64_t kx, int64_t c) const;
-  void run(const View& in, float* out, Pool& pool) const;
+  void run(const Kernels&, const View& in, float* out, Pool& pool) const;
 
  private:
   struct Phase {
     int32_t y, x;
   };
-  void copy_row(const View& in, float* out, int64_t c, const Phase& phase, int64_t r) const;
+  void copy_row(const Kernels&, const View& in, float* out, int64_t c, const Phase& phase, int64_t r) const;
 
   secateur_window window_{};
   bool channels_last_ = false;
