@@ -26,6 +26,9 @@ _PAIRED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", 
 _LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
 _STEPS = 127
 
+# The scale and the offset of a channel, which the format wants although it is zero.
+_CHANNEL_BYTES = 12
+
 
 def quantize_weights(model: Any) -> None:
     """Store the weights of convolutions, matrices and tables as int8, where that saves bytes.
@@ -49,7 +52,8 @@ def quantize_weights(model: Any) -> None:
         if tensor.type != FLOAT32:
             continue
         values = dense_values(model, tensor)
-        saved = values.nbytes - values.size - 4 * values.shape[weight.axis] - UNPACKER_BYTES
+        channels = values.shape[weight.axis]
+        saved = values.nbytes - values.size - _CHANNEL_BYTES * channels - UNPACKER_BYTES
         if saved <= 0 or not np.isfinite(values).all():
             continue
         whole, scales = _to_int8(values, weight.axis)
