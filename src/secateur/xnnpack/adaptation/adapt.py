@@ -107,7 +107,8 @@ def _difference(model: Any, other: Any, data: Any) -> tuple[float, str]:
             else rng.uniform(0, 1, [n or 64 for n in tensor.shape]).astype("float32")
             for tensor in model.inputs
         ]
-        data = keras.tree.pack_sequence_as(model.input, data)
+        is_sequential = isinstance(model, keras.Sequential)
+        data = data[0] if is_sequential else keras.tree.pack_sequence_as(model.input, data)
     results = [
         [np.asarray(y, "float64") for y in keras.tree.flatten(m.predict(data, verbose=0))]
         for m in (model, other)

@@ -203,6 +203,8 @@ def build(calls: Calls) -> Any:
         if isinstance(operation, keras.Layer):
             _transfer(call, copies[id(operation)])
     flat = [tensors[tensor] for tensor in calls.outputs]
+    if isinstance(model, keras.Sequential):  # has no `input` of its own before its first call
+        return keras.Model(inputs[0], flat[0], name=model.name)
     return keras.Model(
         keras.tree.pack_sequence_as(model.input, inputs),
         keras.tree.pack_sequence_as(model.output, flat),
