@@ -1,7 +1,8 @@
 """What operations are thought to cost, natively and in LiteRT, from constants that were measured.
 
-Only the proportions matter: a processor that is twice as fast is so on both sides.
-`benchmarks/runtime.py --calibrate` measures the constants anew.
+Only the proportions matter: a processor that is twice as fast is so on both sides. The constants are
+from `Interpreter.profile()` and LiteRT's profiler (`secateur benchmark --profile`) on the layers of
+MobileNets, EfficientNetB0 and ResNet50.
 """
 
 from __future__ import annotations
@@ -9,51 +10,76 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from secateur.litert.graph import indices
-from secateur.runtime._operations import Convolution, Depthwise, Elementwise, Operation, size
+from secateur.runtime._operations import (
+    Convolution,
+    Depthwise,
+    Operation,
+    Pooling,
+    Softmax,
+    size,
+)
+from secateur.runtime._program import Activation
 from secateur.runtime._reading import Dims, Graph
+from secateur.runtime._signatures import Function
 from secateur.runtime._units import Unit
 
 
 @dataclass(frozen=True)
 class Rates:
-    """How fast one side is.
+    """How fast one side is; all but those in nanoseconds are counts a nanosecond.
 
     Args:
-        dense: Multiply-adds a nanosecond of convolutions with all weights.
+        weight: Nanoseconds that each weight of a convolution costs, however few the pixels.
+        nonzero: The same where only the weights that are not zero are stored, for each of them.
+        dense: Multiply-adds of 1x1 convolutions with all weights.
+        windowed: The same of convolutions with larger kernels.
         sparse: The same with the non-zero weights only.
         depthwise: The same of depthwise convolutions.
-        stream: Values a nanosecond that simple operations write.
-        function: The same for functions such as swish.
-        weights: Weights a nanosecond that come from memory, where each is used for a pixel or few.
+        image: Values that a convolution writes, or a depthwise one reads, beside its arithmetic.
+        stream: Values that simple operations write.
+        function: Values that functions such as swish write.
+        pool: Values under the windows of poolings.
         call: Nanoseconds that an operation takes at least.
     """
 
+    weight: float
+    nonzero: float
     dense: float
+    windowed: float
     sparse: float
     depthwise: float
+    image: float
     stream: float
     function: float
-    weights: float
+    pool: float
     call: float
 
 
+# Measured on Intel processors with AVX-512, the second row with AVX2 forced; the others are scaled.
 #: The native library by instruction set.
 NATIVE = {
-    "avx512": Rates(32.0, 24.0, 16.0, 2.5, 1.2, 2.0, 500.0),
-    "avx2": Rates(20.0, 14.0, 10.0, 2.0, 0.8, 2.0, 500.0),
-    "neon": Rates(6.0, 5.0, 4.0, 1.0, 0.4, 1.0, 500.0),
-    "portable": Rates(5.0, 4.0, 3.0, 1.0, 0.2, 1.0, 500.0),
+    "avx512": Rates(0.3, 0.7, 60.0, 56.0, 33.0, 26.0, 10.0, 2.5, 2.4, 1.1, 500.0),
+    "avx2": Rates(0.4, 0.8, 36.0, 34.0, 24.0, 16.0, 7.0, 2.2, 1.3, 1.0, 500.0),
+    "neon": Rates(0.5, 1.0, 12.0, 11.0, 9.0, 6.0, 4.0, 1.5, 0.7, 0.7, 700.0),
+    "portable": Rates(0.6, 1.2, 8.0, 7.0, 6.0, 4.0, 3.0, 1.0, 0.2, 0.5, 700.0),
 }
-#: LiteRT with XNNPACK by the best instruction set of the processor.
+#: LiteRT with XNNPACK by the best instruction set of the processor. It has no sparse kernels on x86.
 LITERT = {
-    "avx512": Rates(50.0, 50.0, 9.0, 2.0, 1.0, 2.0, 1500.0),
-    "avx2": Rates(28.0, 28.0, 7.0, 1.5, 0.7, 2.0, 1500.0),
-    "neon": Rates(10.0, 10.0, 4.0, 1.0, 0.4, 1.0, 1500.0),
-    "portable": Rates(6.0, 6.0, 3.0, 0.7, 0.3, 1.0, 1500.0),
+    "avx512": Rates(0.4, 0.4, 66.0, 53.0, 66.0, 28.0, 12.0, 3.5, 3.0, 7.0, 1500.0),
+    "avx2": Rates(0.5, 0.5, 38.0, 31.0, 38.0, 20.0, 9.0, 3.0, 1.6, 5.0, 1500.0),
+    "neon": Rates(0.6, 0.6, 13.0, 11.0, 13.0, 7.0, 5.0, 2.0, 0.9, 2.5, 1500.0),
+    "portable": Rates(0.8, 0.8, 8.0, 7.0, 8.0, 5.0, 3.0, 1.2, 0.5, 1.5, 1500.0),
 }
 # A change of sides: nanoseconds for the call, and values a nanosecond that are moved.
 _SEAM_CALL, _SEAM_STREAM = 9000.0, 1.0
 _FUNCTIONS = ("LOGISTIC", "TANH", "ELU", "GELU", "EXP", "SOFTMAX", "LOG_SOFTMAX", "POW", "LOG")
+_WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+# XNNPACK makes nothing of these, or a part of another operator.
+_FREE = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "DEQUANTIZE", "DENSIFY")
+_CURVES = {
+    *(Function.SIGMOID, Function.TANH, Function.SWISH, Function.ELU, Function.GELU),
+    *(Function.GELU_TANH, Function.EXP),
+}
 
 
 class Costs:
@@ -77,48 +103,86 @@ class Costs:
     def native(self, operation: Operation) -> float:
         """What an operation costs in the native library."""
         rates = self._native
-        pixels = self._batch * operation.target[1] * operation.target[2]
-        if isinstance(operation, Depthwise):
-            cost = operation.weights.size * pixels / rates.depthwise
-        elif isinstance(operation, Convolution):
+        if isinstance(operation, Convolution):
             cost = self._convolution(operation, operation.sparse)
+        elif isinstance(operation, Pooling):
+            cost = _under(operation) / rates.pool
         else:
             values = max(size(shape) for shape in [*operation.sources, operation.target])
-            slow = operation.kind in ("sigmoid", "tanh", "swish", "elu", "gelu", "softmax")
-            cost = self._batch * values / (rates.function if slow else rates.stream)
-        return self._batch * rates.call + cost
+            slow = isinstance(operation, Softmax) or _curves(operation)
+            cost = values / (rates.function if slow else rates.stream)
+        return self._batch * (rates.call + cost)
 
     def _convolution(self, operation: Convolution, sparse: bool) -> float:
-        pixels = self._batch * operation.target[1] * operation.target[2]
+        """A convolution of one image in the native library."""
         weights, rates = operation.weights, self._native
-        if sparse:
-            return weights.nonzeros * (pixels / rates.sparse + 1.5 / rates.weights)
-        return weights.size * max(pixels / rates.dense, 1 / rates.weights)
+        values = size(operation.target)
+        if not isinstance(operation, Depthwise):
+            pixels = operation.target[1] * operation.target[2]
+            if sparse:
+                cost = weights.nonzeros * (pixels / rates.sparse + rates.nonzero)
+            else:
+                cost = weights.size * (pixels / _rate(operation, rates) + rates.weight)
+            cost += values / rates.image
+        else:
+            cost = _depthwise(operation, rates)
+        if operation.residual is not None:
+            cost += values / rates.image
+        return cost + (values / rates.function if _curves(operation) else 0.0)
 
     def litert(self, graph: Graph, unit: Unit) -> float:
         """What a unit costs in LiteRT."""
         rates, operation = self._litert, unit.operation
-        if isinstance(operation, Convolution):
-            pixels = self._batch * operation.target[1] * operation.target[2]
-            rate = rates.depthwise if isinstance(operation, Depthwise) else rates.dense
-            cost = operation.weights.size * max(pixels / rate, 1 / rates.weights)
-            extra = [p for p in unit.places if graph.kinds[p] in ("HARD_SWISH", *_FUNCTIONS, "ADD")]
-            cost += len(extra) * self._batch * size(operation.target) / rates.function
-            return rates.call + cost
         total = 0.0
         for place in unit.places:
-            shapes = [graph.shapes[i] for i in indices(graph.operators[place].outputs) if i >= 0]
-            slow = graph.kinds[place] in _FUNCTIONS
-            rate = rates.function if slow else rates.stream
-            total += rates.call + sum(_count(shape) for shape in shapes) / rate
-            if isinstance(operation, Elementwise) or operation is None:
-                continue
-            total += sum(self._batch * size(shape) for shape in operation.sources) / rates.stream
+            kind = graph.kinds[place]
+            operator = graph.operators[place]
+            written = sum(_count(graph.shapes[i]) for i in indices(operator.outputs) if i >= 0)
+            if kind in _WEIGHTED and isinstance(operation, Depthwise):
+                total += rates.call + self._batch * _depthwise(operation, rates)
+            elif kind in _WEIGHTED and isinstance(operation, Convolution):
+                pixels = self._batch * operation.target[1] * operation.target[2]
+                total += rates.call
+                rate = _rate(operation, rates)
+                total += operation.weights.size * (pixels / rate + rates.weight)
+            elif isinstance(operation, Pooling):
+                total += rates.call + self._batch * _under(operation) / rates.pool
+            elif kind == "MEAN":
+                read = sum(_count(graph.shapes[i]) for i in indices(operator.inputs)[:1])
+                total += rates.call + read / rates.stream
+            elif kind not in _FREE:
+                rate = rates.function if kind in _FUNCTIONS else rates.stream
+                total += rates.call + written / rate
         return total
 
     def seam(self, shape: Dims | None) -> float:
         """What it costs to hand a tensor from one side to the other."""
         return _SEAM_CALL + _count(shape) / _SEAM_STREAM
+
+
+def _rate(operation: Convolution, rates: Rates) -> float:
+    return rates.dense if operation.window.kernel == (1, 1) else rates.windowed
+
+
+def _depthwise(operation: Depthwise, rates: Rates) -> float:
+    """A depthwise convolution of one image: its arithmetic, and its larger image."""
+    work = operation.weights.size * operation.target[1] * operation.target[2]
+    largest = max(size(operation.sources[0]), size(operation.target))
+    return work / rates.depthwise + largest / rates.image
+
+
+def _under(operation: Pooling) -> int:
+    """How many values are under the windows of a pooling of one image."""
+    height, width = operation.window.kernel
+    return size(operation.target) * height * width
+
+
+def _curves(operation: Operation) -> bool:
+    """Whether a function that takes more than a few instructions is a part of an operation."""
+    parts = [
+        getattr(operation, name, None) for name in ("function", "first", "second", "activation")
+    ]
+    return any(isinstance(part, Activation) and part.function in _CURVES for part in parts)
 
 
 def _count(shape: Dims | None) -> float:
