@@ -11,7 +11,7 @@ NATIVE  = $(wildcard src/secateur/runtime/native/*)
 # Two processes by default: the suite is made for small machines.
 JOBS   ?= 2
 
-.PHONY: demo test lint types test-tensorflow test-jax test-torch docs-test bench format clean
+.PHONY: demo test lint types test-tensorflow test-jax test-torch docs-test bench fuzz format clean
 
 demo: $(VENV)/.demo
 	$(VENV)/bin/secateur tutorial mnist $(ARGS)
@@ -31,6 +31,14 @@ test-tensorflow test-jax test-torch: test-%: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(VENV)/bin/python benchmarks/overhead.py $(ARGS)
+
+# Random programs under the address and undefined-behaviour sanitizers, for so many seconds.
+SECONDS = 120
+fuzz:
+	cmake -S src/secateur/runtime/native -B build/fuzz -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	  -DSECATEUR_REQUIRED=ON -DSECATEUR_FUZZ=ON -DSECATEUR_SANITIZE=address,undefined
+	cmake --build build/fuzz --parallel $(JOBS)
+	build/fuzz/secateur_fuzz $(SECONDS) $(SEED)
 
 format: $(VENV)/.test
 	$(VENV)/bin/ruff check --fix .

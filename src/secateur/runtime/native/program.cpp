@@ -5,11 +5,22 @@
 
 #include "refuse.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace secateur {
 
 // Offsets within an image fit 32 bits, with room for what kernels add to them.
 static constexpr int64_t kMaxImage = int64_t{1} << 29;
 static constexpr int64_t kMaxArena = int64_t{1} << 36;
+
+// The address sanitizer sees what leaves a value only if values lie apart, each in a place of its own.
+#if defined(__SANITIZE_ADDRESS__)
+static constexpr int64_t kGap = 16 * kAlign;
+#else
+static constexpr int64_t kGap = 0;
+#endif
 
 // Pages of fresh zeros cost nothing until they are used.
 Floats::Floats(int64_t count) {
@@ -96,15 +107,15 @@ int64_t Program::plan(int32_t batch, std::vector<int64_t>& offsets) const {
   for (int32_t id : order) {
     const Value& v = value(id);
     const Life mine = life(v);
-    const int64_t size = v.shape.image() * batch;
+    const int64_t size = v.shape.image() * batch + kGap;
     int64_t at = 0;
     for (int32_t other : placed) {
       const Value& o = value(other);
       const Life its = life(o);
-      if (its.end <= mine.begin || mine.end <= its.begin) continue;
+      if (!kGap && (its.end <= mine.begin || mine.end <= its.begin)) continue;
       const int64_t start = offsets[static_cast<size_t>(other)];
       if (at + size <= start) break;
-      at = std::max(at, start + o.shape.image() * batch);
+      at = std::max(at, start + o.shape.image() * batch + kGap);
     }
     if (at + size > kMaxArena) refuse("The program needs too much memory", "batch", batch);
     offsets[static_cast<size_t>(id)] = at;
@@ -127,11 +138,17 @@ void Program::finalize(int32_t batch) {
   plan_chains();
   std::vector<int64_t> offsets(values_.size());
   const int64_t size = plan(batch, offsets);
-  if (size != arena_size_ || !arena_) {
+  if (kGap || size != arena_size_ || !arena_) {
     arena_ = Floats(size);
     arena_size_ = size;
   }
   for (size_t i = 0; i < values_.size(); i++) values_[i].offset = offsets[i];
+#if defined(__SANITIZE_ADDRESS__)
+  ASAN_POISON_MEMORY_REGION(arena_.get(), static_cast<size_t>(size) * 4);
+  for (const Value& v : values_)
+    if (v.kind == Kind::kInner && v.writer >= 0)
+      ASAN_UNPOISON_MEMORY_REGION(arena_.get() + v.offset, static_cast<size_t>(v.shape.image() * batch) * 4);
+#endif
   scratch_ = thread_scratch_ = 0;
   for (const auto& o : operations_) {
     scratch_ = std::max(scratch_, align(o->scratch));
