@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -57,8 +58,14 @@ def opcode_name(model: Any, operator: Any) -> str:
     number = opcode(model, operator)
     if number == schema.BuiltinOperator.CUSTOM:
         return text(model.operatorCodes[operator.opcodeIndex].customCode)
-    names = {value: key for key, value in vars(schema.BuiltinOperator).items() if key[0] != "_"}
-    return names.get(number, f"operator {number}")
+    return _kinds().get(number, f"operator {number}")
+
+
+@functools.cache
+def _kinds() -> dict[int, str]:
+    from ai_edge_litert import schema_py_generated as schema
+
+    return {value: key for key, value in vars(schema.BuiltinOperator).items() if key[0] != "_"}
 
 
 def indices(numbers: Iterable[int] | None) -> list[int]:
