@@ -82,7 +82,7 @@ class _Diagnosis:
         for node in reversed(self.graph.nodes):
             for value in node.outputs:
                 later = [v for reader in self.readers.get(value, ()) for v in reader.outputs]
-                if len(value.shape) < 4 and flat.issuperset(later):
+                if value.same_in_both_layouts and flat.issuperset(later):
                     flat.add(value)
         return flat
 
@@ -90,6 +90,9 @@ class _Diagnosis:
         """The reason why an operation cannot run sparse, or why that does not matter."""
         if node.kind not in _CONVOLUTIONS and not self._is_behind(node, _CONVOLUTIONS):
             return Reason.BEFORE
+        before = self.producers.get(node.inputs[0]) if node.inputs else None
+        if before is not None and before.kind is Kind.DEPTH_TO_SPACE:
+            return Reason.HEAD
         if self._is_behind(node, _ENDS) and self.flat.issuperset(node.outputs):
             return Reason.HEAD
         return reason
@@ -105,7 +108,7 @@ class _Diagnosis:
             spoiled = next((node for node in cluster.nodes if node in wrong), None)
             if cluster.sparse and spoiled is None:
                 part = self.first + len(self.parts)
-                self.parts.append(_part(cluster, sparse))
+                self.parts.append(_part(cluster, sparse if piece.marked else set()))
             for node in cluster.nodes:
                 reason, culprit = pruned.judged[node][1], ""
                 if reason:

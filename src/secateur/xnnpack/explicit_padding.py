@@ -1,21 +1,23 @@
-"""Writes "same" padding out in a `.tflite` file, where XNNPACK's sparse kernels can use it.
+"""Writes padding in a `.tflite` file so that XNNPACK can join it to a convolution.
 
 TensorFlow's converter turns a PAD before a convolution into "same" wherever that pads alike, and
-XNNPACK refuses "same" with stride 2, even where it pads the same on both sides.
+computes a PAD once for all convolutions that read it. XNNPACK's sparse kernels refuse "same" with
+stride 2, even where it pads the same on both sides, and a PAD is joined only to its only reader.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 
-from secateur.xnnpack.graph import Node
+from secateur.xnnpack.graph import Graph, Kind, Node
 from secateur.xnnpack.rules import judge
 
 
 def explicit_padding(model: Any) -> int:
-    """Puts a PAD before convolutions that it makes eligible for sparse inference.
+    """Gives convolutions a PAD of their own where that makes them eligible for sparse inference.
 
     The numbers stay the same, and XNNPACK joins the two again when it loads the file.
 
@@ -29,42 +31,56 @@ def explicit_padding(model: Any) -> int:
 
     changed = 0
     for graph, subgraph in zip(graphs_of(model), model.subgraphs, strict=True):
-        found = [node for node in graph.nodes if _helps(node)]
-        for node in sorted(found, key=lambda node: -node.source):
-            _put_pad(model, subgraph, node)
-        changed += len(found)
+        wanted = _wanted(graph)
+        for node, (source, pads) in sorted(wanted.items(), key=lambda item: -item[0].source):
+            _put_pad(model, subgraph, node.source, source, pads)
+        changed += len(wanted)
     return changed
 
 
-def _helps(node: Node) -> bool:
-    if node.window is None or not node.window.same:
-        return False
-    window = node.window.with_explicit_padding(node.inputs[0].shape[1:3])
-    kind, inputs, outputs = node.kind, node.inputs, node.outputs
-    return bool(judge(Node(kind, inputs, outputs, window=window))[0])
+def _wanted(graph: Graph) -> dict[Node, tuple[int, tuple[int, int, int, int]]]:
+    """The convolutions to be given a PAD: the tensor it pads, and top, right, bottom, left."""
+    producers, readers = graph.producers(), graph.consumers()
+    wanted = {}
+    for node in graph.nodes:
+        if node.window is None or judge(node)[0]:
+            continue
+        image = node.inputs[0]
+        pad = producers.get(image)
+        if node.window.same:
+            window = node.window.with_explicit_padding(image.shape[1:3])
+        elif pad is not None and pad.kind is Kind.PAD and len(readers[image]) > 1:
+            (top, bottom), (left, right) = pad.pads[1:3]
+            window = dataclasses.replace(node.window, padding=(top, right, bottom, left))
+            image = pad.inputs[0]
+        else:
+            continue
+        if judge(dataclasses.replace(node, window=window))[0]:
+            wanted[node] = (image.source, window.padding)
+    return wanted
 
 
-def _put_pad(model: Any, subgraph: Any, node: Node) -> None:
+def _put_pad(
+    model: Any, subgraph: Any, place: int, source: int, pads: tuple[int, int, int, int]
+) -> None:
     from ai_edge_litert import schema_py_generated as schema
 
     from secateur.litert.graph import add_buffer, add_opcode, indices, text
 
-    assert node.window is not None
-    window = node.window.with_explicit_padding(node.inputs[0].shape[1:3])
-    top, right, bottom, left = window.padding
-    operator = subgraph.operators[node.source]
-    (source, *others) = indices(operator.inputs)
+    top, right, bottom, left = pads
+    operator = subgraph.operators[place]
     tensors = subgraph.tensors
     image = tensors[source]
+    name = f"{text(image.name)}/padded_{place}"
 
-    pads = np.array([[0, 0], [top, bottom], [left, right], [0, 0]], "int32")
+    amounts = np.array([[0, 0], [top, bottom], [left, right], [0, 0]], "int32")
     numbers = schema.TensorT()
-    numbers.name = f"{text(image.name)}/pads".encode()
+    numbers.name = f"{name}/amounts".encode()
     numbers.shape, numbers.type = np.array([4, 2], "int32"), schema.TensorType.INT32
-    numbers.buffer = add_buffer(model, pads)
+    numbers.buffer = add_buffer(model, amounts)
     padded = schema.TensorT()
-    padded.name = f"{text(image.name)}/padded".encode()
-    padded.shape = np.asarray(image.shape, "int32") + pads.sum(axis=1, dtype="int32")
+    padded.name = name.encode()
+    padded.shape = np.asarray(image.shape, "int32") + amounts.sum(axis=1, dtype="int32")
     padded.type, padded.quantization = image.type, image.quantization
     if image.shapeSignature is not None and len(image.shapeSignature):
         padded.shapeSignature = padded.shape.copy()
@@ -76,6 +92,6 @@ def _put_pad(model: Any, subgraph: Any, node: Node) -> None:
     pad.inputs, pad.outputs = [source, len(tensors) - 2], [len(tensors) - 1]
     pad.builtinOptionsType = schema.BuiltinOptions.PadOptions
     pad.builtinOptions = schema.PadOptionsT()
-    operator.inputs = [len(tensors) - 1, *others]
+    operator.inputs = [len(tensors) - 1, *indices(operator.inputs)[1:]]
     operator.builtinOptions.padding = schema.Padding.VALID
-    subgraph.operators.insert(node.source, pad)
+    subgraph.operators.insert(place, pad)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from secateur.xnnpack.cluster import Blocker, Rewrite, rewrite
+from secateur.xnnpack.cluster import rewrite
+from secateur.xnnpack.diagnosis import diagnose
 from secateur.xnnpack.partition import partition
-from secateur.xnnpack.rules import Reason
+from secateur.xnnpack.report import EligibilityReport
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +19,7 @@ class SparsePlan:
         weights: The constant tensors, as (subgraph, tensor), whose 1x1 convolutions or fully
             connected operations run sparse; those before DENSIFY and DEQUANTIZE.
         safe: Whether no weight of the file, marked sparse, makes XNNPACK compute wrong numbers.
-        reasons: What keeps parts of the file dense or makes it unsafe, each once.
+        reasons: What keeps parts of the file dense or would make it unsafe, as sentences.
     """
 
     weights: tuple[tuple[int, int], ...]
@@ -59,33 +60,13 @@ def sparse_weights(model: Any, hypothetical: bool = True) -> SparsePlan:
     reasons: dict[str, None] = {}
     safe = True
     for index, graph in enumerate(graphs_of(model)):
+        reasons.update(dict.fromkeys(EligibilityReport("", *diagnose(graph)).remarks))
         for piece in partition(graph):
             if not (piece.marked or hypothetical):
                 continue
             found = rewrite(piece)
             safe = safe and not found.wrong
-            reasons.update(dict.fromkeys(_reasons(found)))
             for cluster in found.clusters:
                 for node in cluster.sparse:
                     weights[index, node.filter.source] = None
     return SparsePlan(tuple(weights) if safe else (), safe, tuple(reasons))
-
-
-def _reasons(found: Rewrite) -> list[str]:
-    sentences = [_sentence(blocker) for blocker in found.wrong]
-    for cluster in found.clusters:
-        if not any(node.is_pointwise for node in cluster.nodes):
-            continue
-        sentences += [_sentence(blocker) for blocker in cluster.blockers]
-        if not cluster.blockers and not cluster.rewritten:
-            sentences.append(
-                f"{Reason.BELOW_THRESHOLD} ({cluster.zeros:,} of {cluster.parameters:,}, "
-                f"{cluster.share:.1%})"
-            )
-    return sentences
-
-
-def _sentence(blocker: Blocker) -> str:
-    if blocker.node is None:
-        return blocker.reason
-    return f"{blocker.node.name} ({blocker.node.operation}): {blocker.reason}"

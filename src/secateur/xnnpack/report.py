@@ -100,6 +100,12 @@ class PartReport:
         """The share of zeros over all its 1x1 convolutions, which must be above `THRESHOLD`."""
         return self.zeros / self.weights if self.weights else 0.0
 
+    def __str__(self) -> str:
+        return (
+            f"{self.zeros:,} of {self.weights:,} weights in {self.convolutions} 1x1 convolutions are "
+            f"zero, {self.sparsity:.1%}, and above {THRESHOLD:.1%} they run sparse"
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """The same as plain values for JSON."""
         return {
@@ -178,6 +184,12 @@ class EligibilityReport:
             names.setdefault(op.reason, []).append(op.name)
         return [f"{_few(found)}: {reason}" for reason, found in names.items()]
 
+    @property
+    def remarks(self) -> list[str]:
+        """What keeps parts of it dense, as sentences: obstacles, and parts with too few zeros."""
+        few = [str(part) for part in self.parts if not part.sparse]
+        return [*self.obstacles, *few]
+
     def to_dict(self) -> dict[str, Any]:
         """Returns the report as plain Python."""
         return {
@@ -220,10 +232,7 @@ class EligibilityReport:
 
     def _remarks(self) -> list[str]:
         remarks = [
-            f"part {number}: {part.zeros:,} of {part.weights:,} weights in {part.convolutions} 1x1 "
-            f"convolutions are zero, {part.sparsity:.1%}; it runs "
-            + ("sparse" if part.sparse else "dense")
-            + f" (sparse above {THRESHOLD:.1%})"
+            f"part {number}: {part}; it runs {'sparse' if part.sparse else 'dense'}"
             for number, part in enumerate(self.parts)
         ]
         fixes = dict.fromkeys(

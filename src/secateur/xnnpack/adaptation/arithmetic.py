@@ -27,6 +27,8 @@ def rewrite_arithmetic(editor: Editor) -> None:
     for call in list(editor.calls.calls):
         if _is_image(call) and _activation_name(call.operation) == "hard_sigmoid":
             _hard_sigmoid(editor, call)
+    for call in editor.of(layers.Concatenate):
+        _concatenate(editor, call)
     for call in editor.of(layers.Subtract):
         _subtract(editor, call)
     for call in editor.of(layers.PReLU):
@@ -54,8 +56,8 @@ def _hard_sigmoid(editor: Editor, call: Call) -> None:
     layer = call.operation
     calls: list[Call] = []
     x = call.inputs[0]
-    if hasattr(layer, "kernel"):
-        kind = next(k for k in (*_LINEAR, layers.Dense) if isinstance(layer, k))
+    kind = next((k for k in (*_LINEAR, layers.Dense) if isinstance(layer, k)), None)
+    if kind is not None:
         new = editor.like(call, kind, activation="linear")
         step = editor.call(new, x, Tensor(call.output.shape), weights_of(call), is_trainable(call))
         calls.append(step)
@@ -77,6 +79,39 @@ def _subtract(editor: Editor, call: Call) -> None:
     add = layers.Add(name=name)
     editor.calls.replace(call, *minus, editor.call(add, [first, minus[-1].output], call.output))
     editor.note(call, "the sum of the first and minus the second")
+
+
+def _concatenate(editor: Editor, call: Call) -> None:
+    """The sum of images whose channels 1x1 convolutions put where they belong."""
+    layer = call.operation
+    widths = [x.shape[-1] for x in call.inputs]
+    if not _is_image(call) or layer.axis not in (-1, 3) or None in widths:
+        return
+    if not _is_behind_a_convolution(editor, call):
+        return
+    total = sum(width or 0 for width in widths)
+    moved: list[Call] = []
+    first = 0
+    for number, x in enumerate(call.inputs):
+        width = x.shape[-1] or 0
+        kernel = np.zeros((1, 1, width, total), "float32")
+        kernel[0, 0, range(width), range(first, first + width)] = 1.0
+        place = layers.Conv2D(
+            total, 1, use_bias=False, name=editor.name(f"{layer.name}_part_{number + 1}")
+        )
+        moved.append(editor.call(place, x, Tensor(call.output.shape), [kernel], trainable=False))
+        first += width
+    add = editor.call(layers.Add(name=layer.name), [each.output for each in moved], call.output)
+    editor.calls.replace(call, *moved, add)
+    editor.note(call, "the sum of its inputs, their channels put in place by 1x1 convolutions")
+
+
+def _is_behind_a_convolution(editor: Editor, call: Call) -> bool:
+    return any(
+        hasattr(before.operation, "kernel_size") or _is_behind_a_convolution(editor, before)
+        for before in map(editor.calls.producer, call.inputs)
+        if before is not None
+    )
 
 
 def _prelu(editor: Editor, call: Call) -> None:

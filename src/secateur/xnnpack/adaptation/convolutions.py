@@ -267,10 +267,11 @@ def _divide(editor: Editor, call: Call) -> bool:
     x = _without_padding_layer(editor, call)
     activation = layer.activation
     calls: list[Call] = []
-    pad = layers.ZeroPadding2D(2, name=editor.name(f"{layer.name}_pad"))
-    calls.append(editor.call(pad, x, grown(x, 2)))
     total = call.output
     for suffix, below, right in (("", 0, 0), ("_right", 0, 1), ("_below", 1, 0), ("_corner", 1, 1)):
+        # XNNPACK joins a padding to a convolution only where nothing else reads it.
+        pad = layers.ZeroPadding2D(2, name=editor.name(f"{layer.name}{suffix}_pad"))
+        calls.append(editor.call(pad, x, grown(x, 2)))
         part = np.zeros_like(kernel)
         rows = (slice(4, 5), slice(3, 4)) if below else (slice(0, 4), slice(1, 5))
         columns = (slice(4, 5), slice(3, 4)) if right else (slice(0, 4), slice(1, 5))
@@ -285,7 +286,7 @@ def _divide(editor: Editor, call: Call) -> bool:
         )
         weights = [part] if suffix else [part, bias]
         output = Tensor(call.output.shape, call.output.dtype)
-        step = editor.call(new, calls[0].output, output, weights, is_trainable(call))
+        step = editor.call(new, calls[-1].output, output, weights, is_trainable(call))
         calls.append(step)
         if suffix:
             moved = editor.identity(

@@ -74,10 +74,21 @@ def _flatten_one_pixel(editor: Editor, call: Call) -> None:
         editor.calls.replace(before, editor.call(new, before.inputs[0], call.output))
         editor.calls.calls.remove(call)
         editor.note(call, "left out: the pooling before it gives rows")
-    elif before is not None and _region(editor, x) is None:
+    elif before is not None and _is_shrunk(editor, x):
         new = layers.GlobalAveragePooling2D(name=call.operation.name)
         editor.calls.replace(call, editor.call(new, x, call.output))
         editor.note(call, "an image of one pixel is flattened by global average pooling")
+
+
+def _is_shrunk(editor: Editor, tensor: Tensor) -> bool:
+    """Whether an image has one pixel because convolutions made it small, not by pooling it whole."""
+    while True:
+        before = editor.calls.producer(tensor)
+        if before is None or not before.inputs:
+            return False
+        if before.inputs[0].shape[1:3] != (1, 1):
+            return hasattr(before.operation, "kernel_size")
+        tensor = before.inputs[0]
 
 
 def _keep_axes(editor: Editor, call: Call) -> None:
