@@ -57,6 +57,7 @@ def main() -> None:
                 report = secateur.export(source, path, quantize, sparse, data)
                 rows.append(
                     {
+                        "file": path.name,
                         "quantize": quantize or "none",
                         "sparse": sparse,
                         "bytes": report.bytes,
@@ -65,9 +66,11 @@ def main() -> None:
                         "run_sparse": len(report.runs_sparse),
                         "max_difference": report.max_difference,
                         "dense_difference": report.dense_difference,
-                        **measure(path, args.runs),
                     }
                 )
+        for row in rows:
+            print(f"loading {row['file']} ...", file=sys.stderr, flush=True)
+            row |= measure(Path(folder, row["file"]), args.runs)
     machine = f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
     setting = {"sparsity": args.sparsity, "head": args.head, "size": args.size}
     args.output.write_text(json.dumps({"machine": machine, **setting, "rows": rows}, indent=2))
