@@ -18,9 +18,9 @@ def files(tmp_path_factory):
     paths = []
     for name, zeros in (("dense", 0), ("sparse", 0.95)):
         file = File()
-        y = file.input((1, 56, 56, 64))
+        y = file.input((1, 56, 56, 128))
         for _ in range(3):
-            y = file.conv(y, 64, activation="relu", zeros=zeros)
+            y = file.conv(y, 128, activation="relu", zeros=zeros)
         paths.append(folder / f"{name}.tflite")
         paths[-1].write_bytes(file.file([y]))
     return paths

@@ -65,13 +65,15 @@ NATIVE = {
 }
 #: LiteRT with XNNPACK by the best instruction set of the processor. It has no sparse kernels on x86.
 LITERT = {
-    "avx512": Rates(0.4, 0.4, 66.0, 53.0, 66.0, 28.0, 12.0, 3.5, 3.0, 7.0, 1500.0),
+    "avx512": Rates(0.4, 0.4, 70.0, 53.0, 70.0, 28.0, 12.0, 3.5, 3.0, 7.0, 1500.0),
     "avx2": Rates(0.5, 0.5, 38.0, 31.0, 38.0, 20.0, 9.0, 3.0, 1.6, 5.0, 1500.0),
     "neon": Rates(0.6, 0.6, 13.0, 11.0, 13.0, 7.0, 5.0, 2.0, 0.9, 2.5, 1500.0),
     "portable": Rates(0.8, 0.8, 8.0, 7.0, 8.0, 5.0, 3.0, 1.2, 0.5, 1.5, 1500.0),
 }
+# What each further thread adds to the speed of the first, measured with two.
+_NATIVE_THREAD, _LITERT_THREAD = 0.15, 0.9
 # A change of sides: nanoseconds for the call, and values a nanosecond that are moved.
-_SEAM_CALL, _SEAM_STREAM = 9000.0, 1.0
+_SEAM_CALL, _SEAM_STREAM = 9000.0, 1.8
 _FUNCTIONS = ("LOGISTIC", "TANH", "ELU", "GELU", "EXP", "SOFTMAX", "LOG_SOFTMAX", "POW", "LOG")
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 # XNNPACK makes nothing of these, or a part of another operator.
@@ -83,18 +85,21 @@ _CURVES = {
 
 
 class Costs:
-    """Estimates of time, in nanoseconds for one thread.
+    """Estimates of time, in nanoseconds.
 
     Args:
         isa: The instruction set that the native library uses.
         best: The best that the processor has, which LiteRT uses.
         batch: How many images run at once.
+        threads: How many threads run.
     """
 
-    def __init__(self, isa: str, best: str, batch: int) -> None:
+    def __init__(self, isa: str, best: str, batch: int, threads: int = 1) -> None:
         self._native = NATIVE.get(isa, NATIVE["portable"])
         self._litert = LITERT.get(best, LITERT["portable"])
         self._batch = batch
+        self._native_speed = 1 + _NATIVE_THREAD * (threads - 1)
+        self._litert_speed = 1 + _LITERT_THREAD * (threads - 1)
 
     def better_sparse(self, operation: Convolution) -> bool:
         """Whether a convolution is faster without its zeros."""
@@ -111,7 +116,7 @@ class Costs:
             values = max(size(shape) for shape in [*operation.sources, operation.target])
             slow = isinstance(operation, Softmax) or _curves(operation)
             cost = values / (rates.function if slow else rates.stream)
-        return self._batch * (rates.call + cost)
+        return self._batch * (rates.call + cost) / self._native_speed
 
     def _convolution(self, operation: Convolution, sparse: bool) -> float:
         """A convolution of one image in the native library."""
@@ -153,7 +158,7 @@ class Costs:
             elif kind not in _FREE:
                 rate = rates.function if kind in _FUNCTIONS else rates.stream
                 total += rates.call + written / rate
-        return total
+        return total / self._litert_speed
 
     def seam(self, shape: Dims | None) -> float:
         """What it costs to hand a tensor from one side to the other."""

@@ -13,7 +13,7 @@ from secateur.runtime._reading import Graph
 from secateur.runtime._units import Unit
 
 # A division must promise to save this share of LiteRT's time; estimates are not better than that.
-_LEAST_GAIN = 0.03
+_LEAST_GAIN = 0.05
 
 
 @dataclass(eq=False)

@@ -106,7 +106,7 @@ class Session:
         always: bool = False,
     ) -> None:
         units = find_units(graph, known)
-        costs = Costs(Program().isa, isas()[0], graph.batch)
+        costs = Costs(Program().isa, isas()[0], graph.batch, threads)
         while True:
             sides = choose(graph, units, costs, always)
             parts = segments(graph, units, sides)
