@@ -113,6 +113,7 @@ def test_every_combination(mobile, quantize, sparse, tmp_path):
         assert not os.listdir(tmp_path)
         return
     report = secateur.export(mobile, path, **options)
+    assert report.note == ""
     expected = keras.ops.convert_to_numpy(mobile(photos()))
     assert np.abs(scores(path) - expected).max() < 0.1 * np.abs(expected).max()
     runs = sparse != "never" and quantize in (None, "float16", "weights")

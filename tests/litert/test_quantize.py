@@ -104,6 +104,7 @@ def kind(request):
 
 def exported(data, tmp_path, **options):
     report = secateur.export(data, tmp_path / "out.tflite", **options)
+    assert report.note == ""  # it was compared with the given file
     return report, (tmp_path / "out.tflite").read_bytes()
 
 
@@ -198,6 +199,16 @@ def test_channels_of_zeros_and_of_tiny_numbers(tmp_path):
     assert np.isfinite(found).all()
     assert not found[:, 3].any()
     assert abs(found[:, 4]).max() < 1e-30
+
+
+@pytest.mark.parametrize("mode", [None, "weights", "float16"])
+def test_weights_that_are_all_zero(mode, tmp_path):
+    source = file_of("CONV_2D", weights_of("CONV_2D", 0) * np.float32(0))
+    report, data = exported(source, tmp_path, quantize=mode, sparse="always")
+    assert report.weights[0].is_sparse
+    assert report.max_difference < 1e-3  # the bias as float16
+    found = run(data, input_of("CONV_2D"))[0]
+    np.testing.assert_allclose(found, np.broadcast_to(bias_of("CONV_2D"), found.shape), atol=1e-3)
 
 
 @pytest.mark.parametrize("mode", ["weights", "float16"])

@@ -26,7 +26,7 @@ def test_outputs_of_several_files_and_calls():
     absolute = graph.file([graph.op(KINDS.ABS, [graph.input((1, 4))], (1, 4))])
     calls = [Call(None, {"0": np.array([[-1, 2, -3, n]], "float32")}) for n in (4, -5)]
     found = run_files([Run(relu()), Run(absolute), Run(absolute, delegate=False)], calls)
-    assert [[call["1"].tolist() for call in file] for file in found] == [
+    assert [[call["0"].tolist() for call in file] for file in found] == [
         [[[0, 2, 0, 4]], [[0, 2, 0, 0]]],
         [[[1, 2, 3, 4]], [[1, 2, 3, 5]]],
         [[[1, 2, 3, 4]], [[1, 2, 3, 5]]],

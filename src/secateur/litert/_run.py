@@ -55,15 +55,19 @@ def _run(
 
 
 def _invoke(interpreter: Any, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Run a file without signatures; its inputs and outputs are named by their tensors' numbers."""
-    for index, value in given.items():
-        interpreter.resize_tensor_input(int(index), value.shape)
+    """Run a file without signatures; its inputs and outputs are named by their places."""
+    details = interpreter.get_input_details()
+    inputs = {details[int(place)]["index"]: value for place, value in given.items()}
+    for index, value in inputs.items():
+        interpreter.resize_tensor_input(index, value.shape)
     interpreter.allocate_tensors()
-    for index, value in given.items():
-        interpreter.set_tensor(int(index), value)
+    for index, value in inputs.items():
+        interpreter.set_tensor(index, value)
     interpreter.invoke()
-    numbers = [entry["index"] for entry in interpreter.get_output_details()]
-    return {str(number): interpreter.get_tensor(number) for number in numbers}
+    return {
+        str(place): interpreter.get_tensor(entry["index"])
+        for place, entry in enumerate(interpreter.get_output_details())
+    }
 
 
 def _limit_memory(size: int) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from secateur.litert._quiet import captured_stderr
+from secateur.litert.flatbuffer import read_model
 from secateur.litert.sizes import read_bytes
 
 
@@ -119,6 +120,7 @@ def _open(
     """Open a file that must have one input and one output."""
     data = file if isinstance(file, bytes) else read_bytes(file)
     shown = f"{len(data)} bytes" if isinstance(file, bytes) else repr(os.fspath(file))
+    read_model(file)  # LiteRT checks less, and would crash on what this refuses
     try:
         interpreter = open_interpreter(data, num_threads)
     except (ValueError, RuntimeError) as error:

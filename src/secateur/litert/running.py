@@ -42,7 +42,7 @@ class Call:
 
     Args:
         signature: Which signature of the file; None where it has none.
-        inputs: The inputs by name; by their tensors' numbers, as text, where there is no signature.
+        inputs: The inputs by name; by their places "0", "1" where there is no signature.
     """
 
     signature: str | None
@@ -77,7 +77,8 @@ def entries(model: Any) -> list[tuple[str | None, tuple[InputSpec, ...]]]:
     """
     if not model.signatureDefs:
         graph = model.subgraphs[0]
-        return [(None, tuple(_spec(str(i), graph.tensors[i]) for i in indices(graph.inputs)))]
+        tensors = [graph.tensors[number] for number in indices(graph.inputs)]
+        return [(None, tuple(_spec(str(place), tensor) for place, tensor in enumerate(tensors)))]
     return [
         (
             text(signature.signatureKey),

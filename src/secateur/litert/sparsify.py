@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from secateur.litert.graph import FLOAT16, FLOAT32, INT8
+from secateur.litert.graph import FLOAT16, FLOAT32, INT8, shape
 from secateur.litert.rewrite import add_tensor, redirect, set_values, unpacker
 from secateur.litert.sparse_encoding import Layout, encode
 from secateur.litert.weights import dense_values
@@ -65,6 +65,7 @@ def can_be_sparse(tensor: Any) -> bool:
     return (
         tensor.type in SPARSE_TYPES
         and tensor.sparsity is None
+        and 0 not in shape(tensor)
         and (zeros is None or not np.any(zeros))
     )
 
