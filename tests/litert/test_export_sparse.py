@@ -155,7 +155,7 @@ def test_float16_files_become_int8(mobile_file, shrunk, tmp_path):
     report = secateur.export(
         tmp_path / "half.tflite", tmp_path / "small.tflite", quantize="weights"
     )
-    assert {weight.dtype for weight in report.weights} == {"int8"}
+    assert {weight.dtype for weight in report.weights if weight.size > 100} == {"int8"}
     assert np.abs(scores(tmp_path / "small.tflite") - scores(shrunk[1])).max() < 1e-3
 
 
