@@ -80,6 +80,12 @@ def normalized(x):
     return L.BatchNormalization()(L.DepthwiseConv2D(3, padding="same", use_bias=False)(x))
 
 
+def activations(x):
+    for name in ("relu6", "leaky_relu", "elu", "gelu", "tanh", "sigmoid"):
+        x = L.Activation(name)(x)
+    return x
+
+
 def residual(x):
     y = L.DepthwiseConv2D(3, padding="same")(pointwise(x, 32))
     return L.Add()([x, L.Conv2D(16, 1)(y)])
@@ -116,10 +122,6 @@ def upsampled_pixels(x):
     return ops.depth_to_space(x, 2)
 
 
-def _activation(name):
-    return Case(lambda: network(layer(L.Activation, name)), ENGAGES)
-
-
 def _engages(*args, **kwargs):
     return Case(lambda: network(*args, **kwargs), ENGAGES)
 
@@ -144,12 +146,10 @@ BATTERY = {
     "depthwise 5x5": _engages(layer(L.DepthwiseConv2D, 5, padding="same")),
     "depthwise 3x3 stride 2": _engages(strided(3, 2, 1)),
     "depthwise 5x5 stride 2": _engages(strided(5, 2, 2)),
-    **{
-        f"{name}": _activation(name)
-        for name in ("relu6", "swish", "leaky_relu", "gelu", "elu", "sigmoid", "tanh")
-    },
+    "activations": _engages(activations),
+    "swish": _engages(layer(L.Activation, "swish")),
+    "hard_swish": _engages(layer(L.Activation, "hard_swish")),
     "ReLU layer": _engages(layer(L.ReLU)),
-    "hard_swish": _activation("hard_swish"),
     "Rescaling in front": _engages(begin=lambda x: stem(L.Rescaling(1 / 127.5, -1.0)(x))),
     "SpatialDropout": _engages(layer(L.SpatialDropout2D, 0.2)),
     "open batch": _engages(batch=None),

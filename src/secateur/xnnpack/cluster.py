@@ -200,7 +200,7 @@ class _Rewriter:
                     inside = {self.nodes[m] for m in members}
                     others = [node for node in readers[value] if node not in inside]
                     other = others[0] if others else self.nodes[n]
-                    reason = self.judged[other][1] or Reason.SHARED
+                    reason = self.judged[other][1] or (Reason.SHARED if others else Reason.TWICE)
                     self.blockers.append((n, Blocker(reason, other, value)))
 
     def _undefined(self) -> list[Blocker]:

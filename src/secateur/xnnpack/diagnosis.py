@@ -117,6 +117,8 @@ class _Diagnosis:
                     reason, culprit = wrong[spoiled].reason, self._spoiler(spoiled)
                 elif node.is_pointwise:
                     reason, culprit = self._pointwise(node, cluster, sparse, piece)
+                elif any(b.node is node and b.reason == Reason.TWICE for b in cluster.blockers):
+                    reason = Reason.TWICE
                 culprit = "" if culprit == node.name else culprit
                 report = OperationReport(node.name, node.operation, reason=reason, culprit=culprit)
                 if node.is_pointwise and node.filter.constant:

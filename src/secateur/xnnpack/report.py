@@ -100,6 +100,11 @@ class PartReport:
         """The share of zeros over all its 1x1 convolutions, which must be above `THRESHOLD`."""
         return self.zeros / self.weights if self.weights else 0.0
 
+    @property
+    def enough(self) -> bool:
+        """Whether so many of its weights are zero that XNNPACK runs it sparse when told to."""
+        return self.zeros * 3 > self.weights * 2
+
     def __str__(self) -> str:
         return (
             f"{self.zeros:,} of {self.weights:,} weights in {self.convolutions} 1x1 convolutions are "
@@ -187,7 +192,7 @@ class EligibilityReport:
     @property
     def remarks(self) -> list[str]:
         """What keeps parts of it dense, as sentences: obstacles, and parts with too few zeros."""
-        few = [str(part) for part in self.parts if not part.sparse]
+        few = [str(part) for part in self.parts if not part.enough]
         return [*self.obstacles, *few]
 
     def to_dict(self) -> dict[str, Any]:

@@ -52,6 +52,7 @@ class Reason:
     NO_END = "there is no end that a sparse part can have after it"
     BLOCKED = "an operation in the same part cannot run sparse"
     SHARED = "its output is also used by an operation outside the sparse part"
+    TWICE = "it reads the same image twice"
     EXPOSED = "its output, inside the sparse part, is an output of the model too"
     BELOW_THRESHOLD = "not more than two thirds of the weights of its part are zero"
     LAST = "it is the last operation of its part, which runs dense"
@@ -128,6 +129,7 @@ FIXES = {
     Reason.NO_END: "End with GlobalAveragePooling2D, or with a depth-to-space operation.",
     Reason.BLOCKED: "See that operation.",
     Reason.SHARED: "See that operation.",
+    Reason.TWICE: "Fold the factor 2 into the weights of a convolution beside it.",
     Reason.EXPOSED: "Return it through a GlobalAveragePooling2D, or make it no output.",
     Reason.BELOW_THRESHOLD: (
         "Prune more: over all 1x1 convolutions of the part, more than two thirds of the weights must "

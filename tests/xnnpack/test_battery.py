@@ -1,0 +1,138 @@
+"""What is predicted for each graph of the battery, from Keras and from the file, and what happens."""
+
+import shutil
+
+import numpy as np
+import pytest
+from battery import BATTERY, DENSE, ENGAGES, SIZE, WRONG
+from xnnpack_support import build, converted
+
+from secateur import xnnpack
+from secateur.benchmarking import BenchmarkError, litertjs
+from secateur.benchmarking.models import read_models
+from secateur.benchmarking.targets import Job
+from secateur.benchmarking.targets.web import Web
+from secateur.litert.flatbuffer import read_model, write_model
+from secateur.litert.sparsify import sparsify
+from support import only
+
+
+@pytest.mark.parametrize("name", BATTERY)
+def test_from_keras(name):
+    report = xnnpack.check(build(name))
+    expected = BATTERY[name].verdict
+    assert report.safe == (expected != WRONG)
+    assert report.runs_sparse == (expected == ENGAGES)
+    assert report.eligible == (expected == ENGAGES)
+    assert bool(report.in_the_way) == (expected != ENGAGES)
+
+
+@only("tensorflow")
+@pytest.mark.parametrize("name", BATTERY)
+def test_from_the_file(name):
+    content = converted(name)
+    plan = xnnpack.sparse_weights(read_model(content))
+    expected = BATTERY[name].verdict
+    assert plan.safe == (expected != WRONG)
+    assert plan.runs_sparse == (expected == ENGAGES)
+    assert bool(plan.reasons) == (expected != ENGAGES)
+    report = xnnpack.check(content)
+    assert not report.runs_sparse  # nothing is marked yet
+    assert report.eligible == (expected == ENGAGES)
+
+
+@only("tensorflow")
+def test_the_weights_of_a_plan_are_those_of_the_1x1_convolutions():
+    model = read_model(converted("residual"))
+    plan = xnnpack.sparse_weights(model)
+    shapes = [tuple(model.subgraphs[g].tensors[t].shape) for g, t in plan.weights]
+    assert shapes == [(n, 1, 1, m) for n, m in ((16, 8), (16, 16), (32, 16), (16, 32), (16, 16))]
+
+
+@only("tensorflow")
+def test_a_file_that_is_marked_runs_sparse():
+    model = read_model(converted("separable"))
+    assert not xnnpack.sparse_weights(model, hypothetical=False).runs_sparse
+    wanted = xnnpack.sparse_weights(model).weights
+    sparsify(model, wanted[:1])
+    marked = read_model(write_model(model))
+    # One weight that is marked is enough, and all three are found behind their DENSIFY or without.
+    assert xnnpack.sparse_weights(marked, hypothetical=False).weights == wanted
+    report = xnnpack.check(write_model(marked))
+    assert report.runs_sparse
+    assert len(report.sparse) == 3
+    assert [part.zeros for part in report.parts] == [575]
+
+
+@pytest.fixture(scope="module")
+def web():
+    """LiteRT.js in Node, installed if need be."""
+    if shutil.which("node") is None or Web().available() is not None:
+        pytest.skip("LiteRT.js needs Node, and npm to install it")
+    litertjs.install()
+    return Web()
+
+
+def marked(content):
+    """The file with every 1x1 convolution's weights marked, whatever becomes of it."""
+    model = read_model(content)
+    weights = set()
+    for index, graph in enumerate(model.subgraphs):
+        for tensor, each in enumerate(graph.tensors):
+            shape = tuple(each.shape) if each.shape is not None else ()
+            constant = model.buffers[each.buffer].data is not None
+            if constant and len(shape) == 4 and shape[1:3] == (1, 1) and each.type == 0:
+                weights.add((index, tensor))
+    sparsify(model, weights)
+    return write_model(model)
+
+
+@only("tensorflow")
+def test_in_webassembly(web, tmp_path):
+    """The real sparse kernels: right, untouched, or wrong exactly where it was predicted.
+
+    A sparse kernel adds up in another order than a dense one, so what runs sparse differs in the last
+    bits; what stays dense does not differ at all.
+    """
+    names = [name for name in BATTERY if "open batch" not in name]
+    loading = [name for name in names if BATTERY[name].verdict != WRONG]
+    verdicts = dict(zip(loading, run_in(web, loading, tmp_path), strict=True))
+    for name in set(names) - set(loading):
+        try:
+            (verdicts[name],) = run_in(web, [name], tmp_path)
+        except BenchmarkError:
+            verdicts[name] = WRONG  # it does not even load
+    expected = {name: BATTERY[name].verdict for name in names}
+    for name in ("depthwise 5x5 stride 2", "strided to one pixel"):
+        if verdicts[name] == DENSE:  # there are too few additions for their order to show
+            verdicts[name] = ENGAGES
+    assert {n: v for n, v in verdicts.items() if v != expected[n]} == {}
+
+
+def run_in(web, names, folder):
+    """What happens to networks whose 1x1 convolutions are all marked sparse."""
+    files, inputs = [], []
+    rng = np.random.default_rng(0)
+    for number, name in enumerate(names):
+        for kind, content in (("dense", converted(name)), ("sparse", marked(converted(name)))):
+            files.append(folder / f"{number}-{kind}.tflite")
+            files[-1].write_bytes(content)
+        shapes = [x.shape for x in read_models(files[-1:])[0].inputs]
+        images = tuple(rng.normal(size=shape).astype("float32") for shape in shapes)
+        inputs += [images, images]
+    runs = web.run(Job(read_models(files), tuple(inputs), runs=1, warmup=0)).runs
+    return [judged(*pair) for pair in zip(runs[::2], runs[1::2], strict=True)]
+
+
+def judged(dense, sparse):
+    pairs = list(zip(dense.outputs, sparse.outputs, strict=True))
+    if all(np.array_equal(a, b) for a, b in pairs):
+        return DENSE
+    close = all(np.max(np.abs(a - b)) < 1e-5 * np.max(np.abs(a)) for a, b in pairs)
+    return ENGAGES if close else WRONG
+
+
+def test_the_battery_holds_what_it_says():
+    verdicts = [case.verdict for case in BATTERY.values()]
+    assert {ENGAGES, DENSE, WRONG} == set(verdicts)
+    assert build("separable").input_shape == (1, SIZE, SIZE, 3)
