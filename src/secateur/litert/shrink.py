@@ -73,11 +73,15 @@ def sparse_file(data: bytes, sparse: str) -> SparseFile:
     Raises:
         ValueError: If the file is damaged.
     """
-    from secateur.xnnpack import sparse_weights
+    from secateur.xnnpack import explicit_padding, sparse_weights
 
     model: Any = read_model(data)
     with blaming_the_file(f"{len(data)} bytes"):
+        padded = explicit_padding(model) if sparse != "never" else 0
         plan = sparse_weights(model)
+        if padded and not plan.runs_sparse:
+            model = read_model(data)
+            plan = sparse_weights(model)
         layouts: dict[tuple[int, int], Layout] = {}
         # Taking matrices away from XNNPACK cuts the graph, so where it runs sparse they stay.
         if sparse != "never" and not plan.runs_sparse:
