@@ -165,6 +165,7 @@ def run(
     epochs = network.epochs if epochs is None else epochs
     baseline_epochs = network.baseline_epochs if baseline_epochs is None else baseline_epochs
     training.check_epochs(epochs=epochs, baseline_epochs=baseline_epochs)
+    _check_sparsity(sparsity)
     litert.require_tensorflow()
     images = _load(data)
     (x_train, y_train), (x_test, y_test) = images
@@ -240,6 +241,8 @@ def _eligible(
         stages.say(
             f'  With padding="same" in the first layer it cannot. The policy says:\n    {error}'
         )
+        for note in getattr(error, "__notes__", []):
+            stages.say(f"    {note}")
     stages.say(
         "  The fix: secateur.xnnpack.adapt(model, allow_approximate=True) puts a ZeroPadding2D(1) "
         "before that layer.\n  It is the same layer on images moved by a pixel, so do it before "
@@ -251,6 +254,14 @@ def _eligible(
         "XNNPACK minds no more."
     )
     return adapted
+
+
+def _check_sparsity(sparsity: float) -> None:
+    if not 2 / 3 < sparsity < 1:
+        raise ValueError(
+            "XNNPACK runs a network sparse if more than 2/3 of the weights of its 1x1 convolutions are "
+            f"zero; give a share above that and below 1. Received: sparsity={sparsity}"
+        )
 
 
 def _network(name: str) -> Network:
