@@ -197,6 +197,7 @@ BATTERY = {
     "strided 1x1": _wrong(layer(L.Conv2D, 16, 1, strides=2)),
     "grouped 1x1": _wrong(layer(L.Conv2D, 16, 1, groups=2)),
     "map and head": _wrong(end=map_and_head),
+    "output inside": _wrong(end=lambda x: [x, head(separable(x))]),
     "pointwise head": _wrong(end=lambda x: L.Conv2D(10, 1)(pool(x))),
     "pooled gate": _wrong(lambda x: x * ops.sigmoid(pool(x))),
     "mean over channels": _wrong(lambda x: x * ops.mean(x, axis=-1, keepdims=True)),

@@ -16,9 +16,14 @@ def build(name):
     return sparsify(BATTERY[name].build())
 
 
+def convert(model):
+    """A `.tflite` file as objects, as `secateur.export` writes it with dense weights."""
+    file = read_model(convert_model(model))
+    explicit_padding(file)
+    return file
+
+
 @functools.cache
 def converted(name):
-    """The network as bytes of a `.tflite` file, as `secateur.export` writes it with dense weights."""
-    model = read_model(convert_model(build(name)))
-    explicit_padding(model)
-    return write_model(model)
+    """A network of the battery as bytes of a `.tflite` file."""
+    return write_model(convert(build(name)))

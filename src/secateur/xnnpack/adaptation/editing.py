@@ -184,11 +184,12 @@ def build(calls: Calls) -> Any:
     tensors: dict[Tensor, Any] = {}
     inputs = []
     for tensor, old in zip(calls.inputs, model.inputs, strict=True):
-        layer = keras.Input(batch_shape=tuple(old.shape), dtype=old.dtype, name=old.name)
+        name = old._keras_history.operation.name
+        layer = keras.Input(batch_shape=tuple(old.shape), dtype=old.dtype, name=name)
         tensors[tensor] = layer
         inputs.append(layer)
     copies: dict[int, Any] = {}
-    taken = {old.name for old in model.inputs}
+    taken = {old._keras_history.operation.name for old in model.inputs}
     for call in calls.calls:
         operation = call.operation
         if id(operation) not in copies:
