@@ -10,7 +10,14 @@ from secateur.allocation import Allocation
 from secateur.batch_norm import recalibrate_batch_norm
 from secateur.criteria import Criterion
 from secateur.groups import check_parts
-from secateur.pruning import check_model, check_policy, choose_schedule, make_group, make_report
+from secateur.pruning import (
+    check_model,
+    check_policy,
+    check_targets,
+    choose_schedule,
+    make_group,
+    make_report,
+)
 from secateur.report import PruningReport
 from secateur.selection import Layers, check_finite, own_targets, select
 from secateur.structures import Structure
@@ -82,7 +89,9 @@ def prune_once(
             for kernel, value in zip(kernels, before, strict=True):
                 kernel.assign(value)
             raise
-    return make_report(f"Pruned {model.name!r} at once", selected, left, group, notes)
+    report = make_report(f"Pruned {model.name!r} at once", selected, left, group, notes)
+    check_targets(policy, model, report)
+    return report
 
 
 def _recalibrate(model: Any, data: Any, batch_size: int) -> str:

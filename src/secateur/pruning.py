@@ -87,9 +87,11 @@ def prune(
     selected, left = select(model, layers, policy)
     check_finite(selected)
     group = make_group(model, selected, schedule, structure, criterion, allocation)
-    attach(model, [group])
     title = f"Pruning {model.name!r} with {_describe(group)}"
-    return make_report(title, selected, left, group)
+    report = make_report(title, selected, left, group)
+    check_targets(policy, model, report)
+    attach(model, [group])
+    return report
 
 
 def sparsity(model: Any) -> PruningReport:
@@ -264,6 +266,13 @@ def check_policy(policy: Any, model: Any) -> None:
             f"Received: policy={policy!r}"
         )
     policy.ensure_model_supports_pruning(model)
+
+
+def check_targets(policy: Any, model: Any, report: PruningReport) -> None:
+    """Lets the policy, if it wants to, look at what the weights are pruned to."""
+    check = getattr(policy, "check_targets", None)
+    if check is not None:
+        check(model, report)
 
 
 def choose_schedule(

@@ -51,13 +51,13 @@ def head(x, units=10):
     return L.Dense(units)(L.GlobalAveragePooling2D()(x))
 
 
-def network(middle=None, begin=stem, end=head, channels=3, batch=1):
+def network(middle=None, begin=stem, end=head, channels=3, batch=1, name_of=None):
     """Stem, two separable convolutions, what is to be tested, one more, and an end."""
     inputs = keras.Input((SIZE, SIZE, channels), batch_size=batch)
     x = separable(separable(begin(inputs)))
     if middle is not None:
         x = middle(x)
-    return keras.Model(inputs, end(separable(x)))
+    return keras.Model(inputs, end(separable(x)), name=name_of)
 
 
 def strided(size, stride, pad, **kwargs):

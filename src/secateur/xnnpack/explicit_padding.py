@@ -34,6 +34,8 @@ def explicit_padding(model: Any) -> int:
         wanted = _wanted(graph)
         for node, (source, pads) in sorted(wanted.items(), key=lambda item: -item[0].source):
             _put_pad(model, subgraph, node.source, source, pads)
+        if wanted:
+            _drop_unread_pads(model, subgraph)
         changed += len(wanted)
     return changed
 
@@ -95,3 +97,16 @@ def _put_pad(
     operator.inputs = [len(tensors) - 1, *indices(operator.inputs)[1:]]
     operator.builtinOptions.padding = schema.Padding.VALID
     subgraph.operators.insert(place, pad)
+
+
+def _drop_unread_pads(model: Any, subgraph: Any) -> None:
+    from secateur.litert.graph import indices, opcode_name
+
+    read = set(indices(subgraph.outputs))
+    for operator in subgraph.operators:
+        read.update(indices(operator.inputs))
+    subgraph.operators = [
+        operator
+        for operator in subgraph.operators
+        if opcode_name(model, operator) != "PAD" or read.intersection(indices(operator.outputs))
+    ]

@@ -19,7 +19,7 @@ from secateur.litert.graph import (
     text,
 )
 from secateur.litert.graph import values as stored_values
-from secateur.xnnpack.graph import BATCH_SIZE, Graph, Kind, Node, Value, Window
+from secateur.xnnpack.graph import BATCH_SIZE, FLATTENING, Graph, Kind, Node, Value, Window
 from secateur.xnnpack.rules import Reason
 
 _SAME = 0
@@ -262,7 +262,9 @@ def _flattened(node: Node) -> Node:
     """The reshape that the delegate puts in front, which takes the node's place as a reader."""
     data = node.inputs[0]
     flat = Value((None, node.filter.shape[1]), data.dtype, f"{data.name}, flattened")
-    reshape = Node(Kind.RESHAPE, (data,), (flat,), node.name, "RESHAPE", source=node.source)
+    reshape = Node(
+        Kind.RESHAPE, (data,), (flat,), node.name, "RESHAPE", FLATTENING, source=node.source
+    )
     node.inputs = (flat, *node.inputs[1:])
     return reshape
 

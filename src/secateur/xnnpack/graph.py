@@ -9,6 +9,8 @@ from typing import Any
 
 #: The operator of a node that asks for the length of the first axis only.
 BATCH_SIZE = "batch size"
+#: The operator of the reshape that LiteRT puts before a fully connected operation.
+FLATTENING = "flattening"
 
 
 class Kind(Enum):

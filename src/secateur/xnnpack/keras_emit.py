@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from secateur.xnnpack.graph import BATCH_SIZE, Kind, Node, Value, Window
+from secateur.xnnpack.graph import BATCH_SIZE, FLATTENING, Kind, Node, Value, Window
 from secateur.xnnpack.rules import Reason
 
 Shape = tuple[int | None, ...]
@@ -109,7 +109,7 @@ class Emitter:
         """A Dense layer on rows, or on every pixel of an image."""
         weights = self.filter(kernel, (kernel.shape[1], kernel.shape[0]))
         if len(x.shape) <= 2:
-            flat = self.add(Kind.RESHAPE, (x,), x.shape)
+            flat = self.add(Kind.RESHAPE, (x,), x.shape, FLATTENING)
             return self.add(Kind.FULLY_CONNECTED, (flat, weights), shape)
         if x.shape[0] is not None and all(x.shape):
             return self.add(Kind.FULLY_CONNECTED, (x, weights), shape)

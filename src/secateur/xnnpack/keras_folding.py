@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from secateur.xnnpack.graph import Graph, Kind, Node, Value
+from secateur.xnnpack.graph import FLATTENING, Graph, Kind, Node, Value
 
 _FOLDABLE = ("add", "subtract", "multiply", "divide")
 _LINEAR = (Kind.CONVOLUTION, Kind.DEPTHWISE, Kind.FULLY_CONNECTED)
@@ -20,7 +20,7 @@ def fold(graph: Graph) -> Graph:
     """
     nodes = _fold_behind(graph.nodes, graph)
     nodes = _fold_in_front(nodes, graph)
-    return dataclasses.replace(graph, nodes=_keep_axes(nodes, graph))
+    return _merge_reshapes(dataclasses.replace(graph, nodes=_keep_axes(nodes, graph)))
 
 
 def _single(nodes: list[Node], graph: Graph) -> dict[Value, Node]:
@@ -107,6 +107,29 @@ def _keep_axes(nodes: list[Node], graph: Graph) -> list[Node]:
             node = dataclasses.replace(node, outputs=reader.outputs, keep_dims=True)
         result.append(node)
     return result
+
+
+def _merge_reshapes(graph: Graph) -> Graph:
+    """A reshape of a reshape is one, and none where that gives the first shape again."""
+    producers = graph.producers()
+    replaced: dict[Value, Value] = {}
+    nodes = []
+    for node in graph.nodes:
+        node = _rewired(node, replaced)
+        before = producers.get(node.inputs[0]) if node.inputs else None
+        if _is_fixed_reshape(node) and before is not None and _is_fixed_reshape(before):
+            node = dataclasses.replace(node, inputs=before.inputs)
+        producers.update(dict.fromkeys(node.outputs, node))
+        if _is_fixed_reshape(node) and node.inputs[0].shape == node.outputs[0].shape:
+            replaced[node.outputs[0]] = node.inputs[0]
+        else:
+            nodes.append(node)
+    outputs = [replaced.get(value, value) for value in graph.outputs]
+    return dataclasses.replace(graph, nodes=nodes, outputs=outputs)
+
+
+def _is_fixed_reshape(node: Node) -> bool:
+    return node.kind is Kind.RESHAPE and node.delegated and node.operator != FLATTENING
 
 
 def _rewired(node: Node, replaced: dict[Value, Value]) -> Node:
