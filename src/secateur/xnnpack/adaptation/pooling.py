@@ -239,7 +239,7 @@ def settle_pooled(editor: Editor, name: str) -> bool:
         Whether it could.
     """
     pool = next((c for c in editor.calls.calls if c.operation.name == name), None)
-    if pool is None or len(pool.output.shape) != 4 or pool.output.shape[-1] is None:
+    if pool is None or pool.output.shape[1:-1] != (1, 1) or pool.output.shape[-1] is None:
         return False
     channels = pool.output.shape[-1]
     layer = layers.Conv2D(channels, 1, use_bias=False, name=editor.name(f"{name}_same"))
