@@ -143,7 +143,11 @@ def test_a_sparsity_that_xnnpack_does_not_run_sparse_is_refused(data, tmp_path):
 def test_grey_images_become_colour(tmp_path):
     x = np.full((20, 28, 28), 255, "uint8")
     np.savez(
-        tmp_path / "grey.npz", x_train=x, y_train=np.arange(20) % 10, x_test=x, y_test=np.zeros(20, int)
+        tmp_path / "grey.npz",
+        x_train=x,
+        y_train=np.arange(20) % 10,
+        x_test=x,
+        y_test=np.zeros(20, int),
     )
     (colour, _), _ = cifar10._load(tmp_path / "grey.npz")
     assert colour.shape == (20, 32, 32, 3)
