@@ -105,6 +105,14 @@ def test_even_padding_of_odd_sizes_will_be_written_out():
     assert xnnpack.check(model).eligible
 
 
+def test_padding_that_several_layers_share_will_be_written_for_each():
+    def shared(x):
+        padded = L.ZeroPadding2D(1)(x)
+        return L.Add()([L.DepthwiseConv2D(3, 2)(padded), L.DepthwiseConv2D(3, 2)(padded)])
+
+    assert xnnpack.check(network(shared)).eligible
+
+
 def test_shares_and_the_threshold():
     model = sparsify(network(), share=0.6)
     report = xnnpack.check(model)
@@ -236,6 +244,7 @@ def test_padding_is_written_out_where_it_helps(size):
     x = stem(inputs)
     two = [L.DepthwiseConv2D(3, 2)(L.ZeroPadding2D(1)(x)) for _ in range(2)]  # one PAD in the file
     model = sparsify(keras.Model(inputs, head(separable(L.Add()(two)))))
+    assert xnnpack.check(model).runs_sparse
     content = convert_model(model)
     file = read_model(content)
     assert not xnnpack.sparse_weights(file).runs_sparse

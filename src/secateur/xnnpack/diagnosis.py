@@ -179,7 +179,8 @@ class _Diagnosis:
     def _spoiler(self, node: Node) -> str:
         """What makes an operation wrong: what reads it, or else the operation itself."""
         read = self.readers.get(node.outputs[0], ())
-        return node.name if node.kind is Kind.REDUCE or not read else read[0].name
+        itself = node.kind is Kind.REDUCE or node.outputs[0] in self.graph.outputs or not read
+        return node.name if itself else read[0].name
 
 
 def _weight(report: OperationReport) -> tuple[bool, bool]:

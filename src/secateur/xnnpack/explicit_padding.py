@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from secateur.xnnpack.graph import Graph, Kind, Node
+from secateur.xnnpack.graph import Graph, Kind, Node, Value, Window
 from secateur.xnnpack.rules import judge
 
 
@@ -31,17 +31,24 @@ def explicit_padding(model: Any) -> int:
 
     changed = 0
     for graph, subgraph in zip(graphs_of(model), model.subgraphs, strict=True):
-        wanted = _wanted(graph)
-        for node, (source, pads) in sorted(wanted.items(), key=lambda item: -item[0].source):
-            _put_pad(model, subgraph, node.source, source, pads)
+        wanted = own_padding(graph)
+        for node, (image, window) in sorted(wanted.items(), key=lambda item: -item[0].source):
+            _put_pad(model, subgraph, node.source, image.source, window.padding)
         if wanted:
             _drop_unread_pads(model, subgraph)
         changed += len(wanted)
     return changed
 
 
-def _wanted(graph: Graph) -> dict[Node, tuple[int, tuple[int, int, int, int]]]:
-    """The convolutions to be given a PAD: the tensor it pads, and top, right, bottom, left."""
+def own_padding(graph: Graph) -> dict[Node, tuple[Value, Window]]:
+    """Finds convolutions that become eligible with a padding of their own.
+
+    Args:
+        graph: A whole network.
+
+    Returns:
+        For each of them the image that it sees, and its window with the padding worked out.
+    """
     producers, readers = graph.producers(), graph.consumers()
     wanted = {}
     for node in graph.nodes:
@@ -58,7 +65,7 @@ def _wanted(graph: Graph) -> dict[Node, tuple[int, tuple[int, int, int, int]]]:
         else:
             continue
         if judge(dataclasses.replace(node, window=window))[0]:
-            wanted[node] = (image.source, window.padding)
+            wanted[node] = (image, window)
     return wanted
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from secateur.xnnpack.explicit_padding import own_padding
 from secateur.xnnpack.graph import Graph, Value
 from secateur.xnnpack.keras_calls import Calls, Tensor, calls_of
 from secateur.xnnpack.keras_emit import Emitter
@@ -41,7 +42,10 @@ def emit(calls: Calls) -> tuple[Graph, dict[Tensor, Value]]:
         found = handle(emitter, call, [values[tensor] for tensor in call.inputs])
         values.update(zip(call.outputs, found, strict=True))
     outputs = [values[tensor] for tensor in calls.outputs]
-    return fold(Graph(emitter.nodes, inputs, outputs, marked=True)), values
+    graph = fold(Graph(emitter.nodes, inputs, outputs, marked=True))
+    for node, (image, window) in own_padding(graph).items():  # as `secateur.export` does it
+        node.inputs, node.window = (image, *node.inputs[1:]), window
+    return graph, values
 
 
 def _zeros(variable: Any) -> int:

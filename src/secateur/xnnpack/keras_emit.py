@@ -6,7 +6,8 @@ convolutions move. It was found out by converting each case.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,28 @@ Shape = tuple[int | None, ...]
 
 _CLAMPS = ("relu", "relu6", "hard_tanh")
 _UNARY = ("sigmoid", "tanh", "elu", "gelu", "leaky_relu", "hard_silu", "hard_swish", "exponential")
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """One call of a layer or operation, as its function below sees it.
+
+    Args:
+        operation: The layer or operation.
+        values: What it reads.
+        arguments: Its arguments in order, a Value where there is a tensor.
+        shapes: The shapes of its outputs.
+    """
+
+    operation: Any
+    values: tuple[Value, ...]
+    arguments: tuple[Any, ...]
+    shapes: tuple[Shape, ...]
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of the only output."""
+        return self.shapes[0]
 
 
 class Emitter:
@@ -184,3 +207,17 @@ def _broadcast(first: Shape, second: Shape) -> Shape:
     longer, shorter = (first, second) if len(first) >= len(second) else (second, first)
     shorter = (1,) * (len(longer) - len(shorter)) + tuple(shorter)
     return tuple(b if a == 1 else a for a, b in zip(longer, shorter, strict=True))
+
+
+#: Says what the converter makes of a layer.
+Handler = Callable[[Emitter, Layer], Value]
+
+
+def registers(handlers: dict[str, Handler], *names: str) -> Callable[[Handler], Handler]:
+    """Puts a function into a table under the names of the classes that it handles."""
+
+    def register(handler: Handler) -> Handler:
+        handlers.update(dict.fromkeys(names, handler))
+        return handler
+
+    return register

@@ -8,11 +8,8 @@ import keras
 import numpy as np
 
 from secateur.xnnpack.adaptation.arithmetic import rewrite_arithmetic
-from secateur.xnnpack.adaptation.convolutions import (
-    rewrite_convolutions,
-    shift_depthwise,
-    shift_stem,
-)
+from secateur.xnnpack.adaptation.convolutions import rewrite_convolutions, shift_stem
+from secateur.xnnpack.adaptation.depthwise import rewrite_depthwise, shift_depthwise
 from secateur.xnnpack.adaptation.editing import Change, Editor, build
 from secateur.xnnpack.adaptation.ends import put_ends
 from secateur.xnnpack.adaptation.pooling import flatten_head, rewrite_pooling, settle_pooled
@@ -69,6 +66,7 @@ def _rewrite(model: Any, allow_approximate: bool) -> tuple[Any, list[Change]]:
     editor = Editor(calls_of(model), changes)
     rewrite_pooling(editor)
     rewrite_convolutions(editor)
+    rewrite_depthwise(editor)
     rewrite_arithmetic(editor)
     model = build(editor.calls)
     model = _settle_pooling(model, changes)

@@ -8,10 +8,10 @@ import keras
 import numpy as np
 from keras import layers
 
-from secateur.xnnpack.adaptation.convolutions import affine
 from secateur.xnnpack.adaptation.editing import (
     Editor,
     Function,
+    affine,
     is_trainable,
     plain,
     weights_of,

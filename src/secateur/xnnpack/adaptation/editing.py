@@ -164,6 +164,15 @@ def weights_of(call: Call) -> list[np.ndarray]:
     return [value(w) for w in call.operation.weights]
 
 
+def affine(call: Call) -> tuple[np.ndarray, np.ndarray]:
+    """What a BatchNormalization multiplies each channel by when it does not train, and adds."""
+    layer = call.operation
+    found = dict(zip((w.name for w in layer.weights), weights_of(call), strict=True))
+    mean, variance = found["moving_mean"], found["moving_variance"]
+    scale = found.get("gamma", np.float32(1)) / np.sqrt(variance + layer.epsilon)
+    return scale, found.get("beta", np.float32(0)) - mean * scale
+
+
 def is_trainable(call: Call) -> bool:
     """Whether a call's layer is to be trainable."""
     return bool(call.operation.trainable) if call.trainable is None else call.trainable
