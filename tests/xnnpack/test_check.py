@@ -173,6 +173,14 @@ def test_a_model_without_1x1_convolutions():
     assert "no 1x1 convolution" in report.title
 
 
+def test_matrices_on_rows_are_another_matter():
+    model = keras.Sequential([keras.Input((8,)), L.Dense(4), L.Dense(2)], name="rows")
+    report = xnnpack.check(model)
+    assert [op.reason for op in report.operations] == [Reason.ROWS] * 2
+    assert (report.convolutions, report.in_the_way, report.eligible) == ([], [], False)
+    assert report.title == "There is no 1x1 convolution in 'rows' that could run sparse"
+
+
 def test_models_in_models_and_shared_layers():
     inner = keras.Sequential([keras.Input((12, 12, 8)), L.Conv2D(8, 1, name="inside"), L.ReLU()])
     inputs = keras.Input((SIZE, SIZE, 3))

@@ -145,7 +145,18 @@ class _Diagnosis:
             return Reason.LAST, ""
         if self._excused(node, "") == Reason.HEAD:
             return Reason.HEAD, ""
+        if self._multiplies_rows(node):
+            return Reason.ROWS, ""
         return self._cause(cluster.blockers[0], node)
+
+    def _multiplies_rows(self, node: Node) -> bool:
+        """Whether a Dense layer is one on rows, and not on every pixel of an image."""
+        value = node.inputs[0]
+        while value in self.producers and self.producers[value].kind is Kind.RESHAPE:
+            value = self.producers[value].inputs[0]
+        if node.kind is not Kind.FULLY_CONNECTED or len(value.shape) < 4:
+            return node.kind is Kind.FULLY_CONNECTED
+        return value.shape[-1:] != node.filter.shape[-1:]
 
     def _cause(self, blocker: Blocker, node: Node) -> tuple[str, str]:
         """What keeps an operation dense: the reason, and what the reason is about."""

@@ -16,7 +16,7 @@ THRESHOLD = 2 / 3
 _SHOWN = 3
 
 # Reasons that nothing needs to be done about.
-_FINE = (Reason.HEAD, Reason.LAST, Reason.BEFORE)
+_FINE = (Reason.HEAD, Reason.LAST, Reason.BEFORE, Reason.ROWS)
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ class Reason:
     UNKNOWN = "secateur does not know what it becomes in a .tflite file"
     NOT_DELEGATED = "LiteRT does not give it to XNNPACK, so the network is cut in two"
 
+    ROWS = "it multiplies rows, and XNNPACK runs only images sparse"
     HEAD = "it is behind the end of the sparse part"
     BEFORE = "it is before the beginning of the sparse part"
     NO_BEGIN = "there is no stem that can begin a sparse part before it"
@@ -122,6 +123,10 @@ FIXES = {
     ),
     Reason.NOT_DELEGATED: (
         "Replace it by an operation that XNNPACK runs; for UpSampling2D use interpolation='bilinear'."
+    ),
+    Reason.ROWS: (
+        "XNNPACK runs 1x1 convolutions of images sparse. Large matrices LiteRT itself can run sparse, in "
+        "blocks of four inputs: see docs/export.md."
     ),
     Reason.HEAD: "Nothing: a classifier on pooled features is small, and runs dense.",
     Reason.BEFORE: "Move it behind the stem.",
