@@ -125,8 +125,8 @@ FIXES = {
         "Replace it by an operation that XNNPACK runs; for UpSampling2D use interpolation='bilinear'."
     ),
     Reason.ROWS: (
-        "XNNPACK runs 1x1 convolutions of images sparse. Large matrices LiteRT itself can run sparse, in "
-        "blocks of four inputs: see docs/export.md."
+        "XNNPACK runs 1x1 convolutions of images sparse. Large matrices LiteRT itself can run "
+        "sparse, in blocks of four inputs: see docs/export.md."
     ),
     Reason.HEAD: "Nothing: a classifier on pooled features is small, and runs dense.",
     Reason.BEFORE: "Move it behind the stem.",
