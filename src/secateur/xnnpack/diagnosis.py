@@ -154,9 +154,10 @@ class _Diagnosis:
         value = node.inputs[0]
         while value in self.producers and self.producers[value].kind is Kind.RESHAPE:
             value = self.producers[value].inputs[0]
-        if node.kind is not Kind.FULLY_CONNECTED or len(value.shape) < 4:
-            return node.kind is Kind.FULLY_CONNECTED
-        return value.shape[-1:] != node.filter.shape[-1:]
+        if node.kind is not Kind.FULLY_CONNECTED:
+            return False
+        channels = value.shape[-1] if len(value.shape) == 4 else None
+        return channels is None or channels != node.filter.shape[-1]
 
     def _cause(self, blocker: Blocker, node: Node) -> tuple[str, str]:
         """What keeps an operation dense: the reason, and what the reason is about."""
