@@ -156,8 +156,8 @@ class _Diagnosis:
             value = self.producers[value].inputs[0]
         if node.kind is not Kind.FULLY_CONNECTED:
             return False
-        channels = value.shape[-1] if len(value.shape) == 4 else None
-        return channels is None or channels != node.filter.shape[-1]
+        *_, channels = (None, *value.shape)
+        return len(value.shape) != 4 or channels != node.filter.shape[-1]
 
     def _cause(self, blocker: Blocker, node: Node) -> tuple[str, str]:
         """What keeps an operation dense: the reason, and what the reason is about."""
@@ -190,7 +190,7 @@ class _Diagnosis:
 
     def _spoiler(self, node: Node) -> str:
         """What makes an operation wrong: what reads it, or else the operation itself."""
-        read = self.readers.get(node.outputs[0], ())
+        read = list(self.readers.get(node.outputs[0], ()))
         itself = node.kind is Kind.REDUCE or node.outputs[0] in self.graph.outputs or not read
         return node.name if itself else read[0].name
 
