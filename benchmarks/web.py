@@ -6,9 +6,10 @@
 
 The networks are built here from plain Keras layers in the form that XNNPACK runs sparse, with random
 weights, so that size, speed and numbers are real, and accuracy is not spoken of. The weights of the
-1x1 convolutions are pruned by magnitude; the dense file holds weights without zeros, so that outputs
-differ from its outputs: what counts is that each file gives what LiteRT gives. Prints ratios
-first and writes JSON. Needs TensorFlow for its converter, and Node with npm.
+1x1 convolutions are pruned by magnitude and the files written by `secateur.export`; the dense file
+holds weights without zeros, so that outputs differ from its outputs: what counts is that each file
+gives what LiteRT gives. Prints ratios first and writes JSON. Needs TensorFlow for its converter, and
+Node with npm.
 """
 
 import argparse
@@ -26,7 +27,6 @@ import keras
 import numpy as np
 
 import secateur
-from secateur.litert._quiet import captured_stderr
 
 layers = keras.layers
 
@@ -67,23 +67,9 @@ def write_files(name: str, size: int, zeros: list[float], folder: Path) -> list[
         keras.utils.set_random_seed(0)
         model = NETWORKS[name](size)
         prune_pointwise(model, share)
-        write(model, path, sparse=share > 0)
+        secateur.export(model, path, sparse="auto" if share else "never")
         files.append(path)
     return files
-
-
-def write(model: keras.Model, path: Path, sparse: bool) -> None:
-    import tensorflow as tf
-
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
-    if sparse:
-        converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
-    stdout, sys.stdout = sys.stdout, sys.stderr
-    try:
-        with captured_stderr():
-            path.write_bytes(converter.convert())
-    finally:
-        sys.stdout = stdout
 
 
 def prune_pointwise(model: keras.Model, share: float) -> None:

@@ -86,6 +86,12 @@ def test_no_verb_shows_the_help():
 
 
 @pytest.mark.parametrize("name", ["model.keras", "model.h5", "model.weights.h5"])
+def test_as_a_module():
+    command = [sys.executable, "-m", "secateur", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("secateur ")
+
+
 def test_inspect_counts_zeros_in_keras_files(folder, name):
     report = json.loads(call("inspect", folder / name, "--json"))
     assert report["bytes"] == (folder / name).stat().st_size

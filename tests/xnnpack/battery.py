@@ -143,6 +143,9 @@ BATTERY = {
     "Dense on a map": _engages(layer(L.Dense, 16, activation="relu")),
     "squeeze and excite": _engages(lambda x: squeeze(x, L.GlobalAveragePooling2D(keepdims=True))),
     "squeeze and excite by Reshape": _engages(lambda x: squeeze(x, pool_and_reshape)),
+    "squeeze and excite by Reshape, open batch": _engages(
+        lambda x: squeeze(x, pool_and_reshape), batch=None
+    ),
     "depthwise 5x5": _engages(layer(L.DepthwiseConv2D, 5, padding="same")),
     "depthwise 3x3 stride 2": _engages(strided(3, 2, 1)),
     "depthwise 5x5 stride 2": _engages(strided(5, 2, 2)),
@@ -162,9 +165,6 @@ BATTERY = {
     "strided to one pixel": _engages(lambda x: shrink(shrink(x))),
     # What it leaves dense.
     "Dense on a map, open batch": _dense(layer(L.Dense, 16, activation="relu"), batch=None),
-    "squeeze and excite by Reshape, open batch": _dense(
-        lambda x: squeeze(x, pool_and_reshape), batch=None
-    ),
     "PReLU": _dense(layer(L.PReLU, shared_axes=[1, 2])),
     "Concatenate": _dense(lambda x: L.Concatenate()([x, pointwise(x)])),
     "depthwise dilation 2, open batch": _dense(

@@ -36,10 +36,11 @@ def benchmark(
     Args:
         *models: The paths of one or more `.tflite` files that take the same inputs. The others
             are compared with the first.
-        on: What to measure on: "litert" (the interpreter here), "web" (WebAssembly in Node),
-            "arm64" (executed instructions in an emulated ARM processor), "android" (a phone
-            behind adb), or several of them. By default "litert" and "web". Targets that are not
-            at hand are listed in the report with the reason.
+        on: What to measure on: "litert" (the interpreter here), "secateur" (our sparse runtime
+            here), "web" (WebAssembly in Node), "arm64" (executed instructions in an emulated ARM
+            processor), "android" (a phone behind adb), or several of them. By default "litert",
+            "secateur" and "web". Targets that are not at hand are listed in the report with the
+            reason.
         runs: The number of timed runs of each model.
         warmup: The number of runs of each model before.
         threads: The number of threads, where the engine has a choice.

@@ -44,7 +44,7 @@ def benchmark(
             "--on",
             metavar="TARGET",
             help=f"What to measure on: {', '.join(TARGETS)}; give it several times for several. "
-            f"By default {' and '.join(DEFAULT_TARGETS)}.",
+            f"By default {', '.join(DEFAULT_TARGETS)}.",
         ),
     ] = None,
     runs: Annotated[int, typer.Option(min=1, help="Timed runs of each model.")] = 50,

@@ -118,7 +118,7 @@ def cifar10(
         list[str] | None,
         typer.Option(
             help="What to time the files on, more than once for several; see secateur benchmark.",
-            show_default="litert and web",
+            show_default="litert, secateur, web",
         ),
     ] = None,
     runs: Annotated[int, typer.Option(help="Timed runs of each file.")] = 50,
@@ -152,7 +152,7 @@ def cifar10(
         seed=seed,
         output=output,
         data=data,
-        on=tuple(on or ("litert", "web")),
+        on=on or None,
         runs=runs,
         console=console,
     )

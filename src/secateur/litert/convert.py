@@ -78,7 +78,7 @@ def convert_model(
         data = convert_here(model, signature, mode, samples)
     else:
         data = _convert_in_child(model, mode, samples, backend)
-    return dense_file(data, None if mode else quantize, short_names=True)
+    return dense_file(data, None if mode else quantize, converted=True)
 
 
 def require_tensorflow() -> None:

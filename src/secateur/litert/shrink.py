@@ -9,11 +9,12 @@ from secateur.litert.flatbuffer import blaming_the_file, read_model, write_model
 from secateur.litert.matrices import fast_matrices, fold_matrices, use_sparse_kernel
 from secateur.litert.names import shorten_names
 from secateur.litert.quantize import quantize_float16, quantize_weights
+from secateur.litert.reshapes import fold_reshapes
 from secateur.litert.rewrite import fold_densify, unsign_zeros
 from secateur.litert.sparse_encoding import Layout
 from secateur.litert.sparsify import sparsify
 from secateur.litert.storage import Decision, decide
-from secateur.litert.tidy import tidy
+from secateur.litert.tidy import drop_conversion_notes, tidy
 
 _QUANTIZERS = {"float16": quantize_float16, "weights": quantize_weights}
 
@@ -33,13 +34,14 @@ class SparseFile:
     layouts: dict[tuple[int, int], Layout]
 
 
-def dense_file(data: bytes, quantize: str | None, short_names: bool = False) -> bytes:
+def dense_file(data: bytes, quantize: str | None, converted: bool = False) -> bytes:
     """Store a file's weights densely, in fewer bits if asked, and leave out what nothing uses.
 
     Args:
         data: A `.tflite` file.
         quantize: None, "float16" or "weights".
-        short_names: Whether to name tensors by their layers alone.
+        converted: Whether it comes from the converter: then tensors are named by their layers
+            alone, and what the converter says of itself is left out.
 
     Returns:
         The new file.
@@ -51,11 +53,13 @@ def dense_file(data: bytes, quantize: str | None, short_names: bool = False) -> 
     with blaming_the_file(f"{len(data)} bytes"):
         fold_densify(model)
         fold_matrices(model)
+        fold_reshapes(model)
         unsign_zeros(model)
         if quantize is not None:
             _QUANTIZERS[quantize](model)
-        if short_names:
+        if converted:
             shorten_names(model)
+            drop_conversion_notes(model)
         tidy(model)
     return write_model(model)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from secateur.litert.graph import indices
+from secateur.litert.graph import indices, text
 
 
 def tidy(model: Any) -> None:
@@ -23,6 +23,16 @@ def tidy(model: Any) -> None:
         _drop_tensors(model, index, graph)
     _drop_operator_codes(model)
     _merge_buffers(model)
+
+
+def drop_conversion_notes(model: Any) -> None:
+    """Remove the converter's notes on its own version and options, which no engine reads.
+
+    Args:
+        model: A `ModelT`, changed in place.
+    """
+    entries = model.metadata or ()
+    model.metadata = [entry for entry in entries if text(entry.name) != "CONVERSION_METADATA"]
 
 
 def _drop_tensors(model: Any, index: int, graph: Any) -> None:

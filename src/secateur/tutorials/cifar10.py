@@ -24,6 +24,7 @@ from rich.console import Console
 
 import secateur
 from secateur import datasets, litert
+from secateur.benchmarking import DEFAULT_TARGETS
 from secateur.litert._saving import save_without_optimizer
 from secateur.tutorials import training
 from secateur.tutorials.measuring import measure_files
@@ -128,7 +129,7 @@ def run(
     seed: int = 0,
     output: str | os.PathLike[str] = "secateur-cifar10",
     data: str | os.PathLike[str] = "cifar10",
-    on: Sequence[str] = ("litert", "web"),
+    on: Sequence[str] | None = None,
     runs: int = 50,
     console: Console | None = None,
 ) -> WalkthroughResult:
@@ -147,8 +148,8 @@ def run(
         output: The folder for the files; made where it is missing.
         data: "cifar10", "mnist" (as 32x32 colour images), or the path of an `.npz` file with images
             of 32x32x3 and ten classes.
-        on: What to time the files on; see `secateur.benchmark`. Engines that are not at hand are
-            listed with the reason.
+        on: What to time the files on, by default LiteRT, secateur's runtime and LiteRT.js; see
+            `secateur.benchmark`. Engines that are not at hand are listed with the reason.
         runs: The number of timed runs of each file.
         console: Where to show the progress; None shows nothing.
 
@@ -202,7 +203,7 @@ def run(
 
     with stages.stage("measuring", f"Measuring all files on {len(x_test):,} test images"):
         rows = measure_files(folder, _FILES, x_test, y_test, _DENSE, compressed=False)
-    with stages.stage("benchmark", f"Timing them on {', '.join(on)}"):
+    with stages.stage("benchmark", f"Timing them on {', '.join(on or DEFAULT_TARGETS)}"):
         files = [folder / name for name in _FILES]
         report = secateur.benchmark(*files, on=on, runs=runs, seed=seed)
     return WalkthroughResult(

@@ -151,7 +151,8 @@ class Emitter:
         """A reshape that keeps the batch size."""
         if len(shape) == len(x.shape) and shape[1:] == x.shape[1:]:
             return x
-        if x.shape[0] is not None:
+        # `secateur.export` makes a shape constant of which only the batch is open.
+        if x.shape[0] is not None or all(shape[1:]):
             return self.add(Kind.RESHAPE, (x,), shape)
         size = self.add(
             Kind.OTHER,

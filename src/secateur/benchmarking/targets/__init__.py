@@ -18,7 +18,7 @@ _HOME = {
 TARGETS = tuple(_HOME)
 
 #: What is measured where nothing else is asked for, as far as it is at hand.
-DEFAULT_TARGETS = ("litert", "web")
+DEFAULT_TARGETS = ("litert", "secateur", "web")
 
 __all__ = [
     "DEFAULT_TARGETS",

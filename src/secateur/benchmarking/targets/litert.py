@@ -23,9 +23,9 @@ _WORKERS = Path(__file__).parent.parent / "workers"
 
 #: What a reader must know who benchmarks a sparse model on an ordinary computer.
 NO_SPARSE_KERNELS = (
-    "XNNPACK never uses its sparse kernels on an x86 processor with AVX, so zeros cannot make a "
-    "model faster in LiteRT here. They can on ARM, and in WebAssembly, also on this machine "
-    "(target web)."
+    "XNNPACK never uses its sparse kernels on an x86 processor with AVX, so zeros in convolutions "
+    "cannot make a model faster in LiteRT here. They can on ARM, in WebAssembly, also on this machine "
+    "(target web), and in secateur's runtime (target secateur)."
 )
 SPARSE_KERNELS = (
     "XNNPACK may use its sparse kernels on this processor; a profile shows whether it did."
