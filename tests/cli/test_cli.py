@@ -85,13 +85,13 @@ def test_no_verb_shows_the_help():
     assert "tutorial" in CliRunner().invoke(app, []).output
 
 
-@pytest.mark.parametrize("name", ["model.keras", "model.h5", "model.weights.h5"])
 def test_as_a_module():
     command = [sys.executable, "-m", "secateur", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("secateur ")
 
 
+@pytest.mark.parametrize("name", ["model.keras", "model.h5", "model.weights.h5"])
 def test_inspect_counts_zeros_in_keras_files(folder, name):
     report = json.loads(call("inspect", folder / name, "--json"))
     assert report["bytes"] == (folder / name).stat().st_size
