@@ -1,5 +1,6 @@
 #include "checks.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -94,6 +95,11 @@ secateur_window checked(const secateur_window* window, const Shape& in, const Sh
 int32_t window_rows(const secateur_window& w, int32_t rows) {
   const int64_t room = int64_t{rows} + w.pad_top - (int64_t{w.kernel_height} - 1) * w.dilation_height - 1;
   return room < 0 ? 0 : static_cast<int32_t>(room / w.stride_height + 1);
+}
+
+int32_t window_first_row(const secateur_window& w, int32_t row) {
+  const int64_t first = int64_t{row} * w.stride_height - w.pad_top;
+  return static_cast<int32_t>(std::clamp<int64_t>(first, 0, INT32_MAX));
 }
 
 std::string window_text(const secateur_window& w) {

@@ -19,6 +19,8 @@ secateur_window checked(const secateur_window* window, const Shape& in, const Sh
 
 // How many output rows need no more than the first `rows` rows of an image that goes on below.
 int32_t window_rows(const secateur_window& w, int32_t rows);
+// The first image row that output row `row` reads.
+int32_t window_first_row(const secateur_window& w, int32_t row);
 
 // "3x3 stride 2", and what follows an operation: "+ relu6".
 std::string window_text(const secateur_window& w);

@@ -51,8 +51,8 @@ class Conv : public Operation {
   void set(std::unique_ptr<Matrix> matrix) {
     matrix_ = std::move(matrix);
     if (aside_)
-      thread_scratch = int64_t{kAsideRows} * matrix_->vectors * lanes_;
-    text += ", tile " + std::to_string(matrix_->vectors * lanes_);
+      thread_scratch = int64_t{kAsideRows} * matrix_->widest * lanes_;
+    text += ", tile " + std::to_string(matrix_->tile((pixels() + lanes_ - 1) / lanes_) * lanes_);
   }
   int64_t weight_bytes() const override { return matrix_->bytes(); }
 
@@ -63,6 +63,9 @@ class Conv : public Operation {
   bool by_rows() const override { return true; }
   int32_t rows_after(int32_t value, int32_t rows) const override {
     return value == in_ && repacks_ ? 0 : rows;
+  }
+  int32_t first_row(int32_t value, int32_t row) const override {
+    return value == in_ && repacks_ ? 0 : row;
   }
 
   void run_rows(const Run& run, int32_t n, int32_t begin, int32_t end) const override {
@@ -81,7 +84,8 @@ class Conv : public Operation {
       last = first + width_;
       lines = end - begin;
     }
-    const int64_t step = int64_t{m.vectors} * lanes_;
+    const int32_t vectors = m.tile((last - first + lanes_ - 1) / lanes_);
+    const int64_t step = int64_t{vectors} * lanes_;
     const int64_t line_tiles = (last - first + step - 1) / step, tiles = line_tiles * lines;
     // With several threads, enough pieces that none waits long for the last one.
     const int64_t wanted = run.pool.size() == 1 ? 1 : (4 * run.pool.size() + tiles - 1) / tiles;
@@ -93,7 +97,7 @@ class Conv : public Operation {
       const int64_t left = (last - first - shift + lanes_ - 1) / lanes_;
       Tile t{};
       t.in = base + at;
-      t.vectors = static_cast<int32_t>(std::min<int64_t>(m.vectors, left));
+      t.vectors = static_cast<int32_t>(std::min<int64_t>(vectors, left));
       t.begin = static_cast<int32_t>(m.units * part / parts);
       t.end = static_cast<int32_t>(m.units * (part + 1) / parts);
       t.finish = &finish_;
@@ -104,6 +108,12 @@ class Conv : public Operation {
       t.pitch = to.pitch;
       m.multiply(run.kernels, t);
     });
+  }
+
+  void set_pitch(int32_t value, int64_t pitch) override {
+    if (value != in_ || repacks_) return;
+    matrix_->set_pitch(in_pitch_, pitch);
+    in_pitch_ = pitch;
   }
 
  private:
@@ -210,7 +220,7 @@ void add_dense_conv(Program& p, int32_t in, int32_t out, const secateur_window* 
     auto conv = std::make_unique<Conv>(p, in, out, w, finish, residual);
     conv->text = text;
     const auto offset = [&](int64_t column) { return conv->offset(column); };
-    conv->set(pack_dense(p.kernels, weights.data, to.channels, depth, conv->pixels(), offset, offsets));
+    conv->set(pack_dense(p.kernels, weights.data, to.channels, depth, offset, offsets));
     operation = std::move(conv);
   }
   operation->multiply_adds = weights.count * to.pixels();

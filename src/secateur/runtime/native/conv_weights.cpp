@@ -41,12 +41,6 @@ namespace {
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// Vectors of a tile, at most `most`, such that tiles are of nearly the same size.
-int32_t balanced(int64_t pixels, int lanes, int64_t most) {
-  const int64_t vectors = ceil_div(pixels, lanes);
-  return static_cast<int32_t>(ceil_div(vectors, ceil_div(vectors, most)));
-}
-
 // What a tile reads stays in the nearer caches: the columns are cut into blocks of which all rows are
 // computed before the next one's turn. Rows go in the order of their lengths, which makes the inner
 // loop's end predictable.
@@ -96,6 +90,9 @@ class SparseMatrix : public Matrix {
   }
 
   int32_t channel(int32_t row) const override { return order_[static_cast<size_t>(row)]; }
+  void set_pitch(int64_t before, int64_t pitch) override {
+    for (Entry& e : entries_) e.offset = static_cast<int32_t>(e.offset / before * pitch);
+  }
   int64_t bytes() const override {
     return static_cast<int64_t>(entries_.size() * sizeof(Entry) + bias_.size() * 4 +
                                 (starts_.size() + order_.size()) * 4);
@@ -103,10 +100,12 @@ class SparseMatrix : public Matrix {
 
  private:
   void choose_tile(const Kernels& k, int64_t count, int64_t channels, int64_t pixels) {
-    constexpr int64_t cache = 128 * 1024;
-    vectors = balanced(pixels, k.lanes, 6);
+    // A block's part of a tile fits the first-level cache; rows of few non-zeros are not cut up.
+    constexpr int64_t cache = 48 * 1024, least = 24;
+    widest = 6;
+    const int64_t vectors = tile(ceil_div(pixels, k.lanes));
     const int64_t bytes = channels * vectors * k.lanes * 4;
-    blocks_ = std::max<int64_t>(1, std::min(ceil_div(bytes, cache), count / rows / 8));
+    blocks_ = std::max<int64_t>(1, std::min(ceil_div(bytes, cache), count / rows / least));
   }
 
   std::vector<Entry> entries_;
@@ -117,13 +116,13 @@ class SparseMatrix : public Matrix {
 
 class DenseMatrix : public Matrix {
  public:
-  DenseMatrix(const Kernels& k, const float* weights, int32_t row_count, int64_t depth, int64_t pixels,
+  DenseMatrix(const Kernels& k, const float* weights, int32_t row_count, int64_t depth,
               const Offset& offset, std::vector<float> bias)
       : depth_(static_cast<int32_t>(depth)), bias_(std::move(bias)) {
     rows = row_count;
     rows_a_unit = kDenseRows;
     units = static_cast<int32_t>(ceil_div(rows, kDenseRows));
-    vectors = balanced(pixels, k.lanes, k.max_dense_vectors);
+    widest = k.max_dense_vectors;
     bias_.resize(static_cast<size_t>(units) * kDenseRows);
     for (int64_t i = 0; i < depth; i++) offsets_.push_back(offset(i));
     weights_.resize(static_cast<size_t>(units * depth * kDenseRows));
@@ -153,6 +152,9 @@ class DenseMatrix : public Matrix {
   }
 
   int32_t channel(int32_t row) const override { return row; }
+  void set_pitch(int64_t before, int64_t pitch) override {
+    for (int32_t& offset : offsets_) offset = static_cast<int32_t>(offset / before * pitch);
+  }
   int64_t bytes() const override {
     return static_cast<int64_t>((weights_.size() + offsets_.size() + bias_.size()) * 4);
   }
@@ -172,8 +174,8 @@ std::unique_ptr<Matrix> pack_sparse(const Kernels& k, const Rows& r, int32_t row
 }
 
 std::unique_ptr<Matrix> pack_dense(const Kernels& k, const float* weights, int32_t rows, int64_t depth,
-                                   int64_t pixels, const Offset& offset, std::vector<float> bias) {
-  return std::make_unique<DenseMatrix>(k, weights, rows, depth, pixels, offset, std::move(bias));
+                                   const Offset& offset, std::vector<float> bias) {
+  return std::make_unique<DenseMatrix>(k, weights, rows, depth, offset, std::move(bias));
 }
 
 }  // namespace secateur

@@ -35,14 +35,21 @@ class Matrix {
   // The output channel of row `row`, in the order of the units.
   virtual int32_t channel(int32_t row) const = 0;
   virtual int64_t bytes() const = 0;
+  // Input channels lie `pitch` apart from now on.
+  virtual void set_pitch(int64_t before, int64_t pitch) = 0;
+  // How many vectors a tile has, at most `widest`, if there are so many: tiles are of nearly the same size.
+  int32_t tile(int64_t vectors) const {
+    const int64_t tiles = (vectors + widest - 1) / widest;
+    return static_cast<int32_t>((vectors + tiles - 1) / tiles);
+  }
   int32_t rows = 0, units = 0, rows_a_unit = 1;
-  int32_t vectors = 1;  // of the widest tile
+  int32_t widest = 1;
 };
 
 // For `pixels` pixels; column i reads input channel i % channels.
 std::unique_ptr<Matrix> pack_sparse(const Kernels&, const Rows&, int32_t rows, int64_t channels,
                                     int64_t pixels, const Offset&, const std::vector<float>& bias);
 std::unique_ptr<Matrix> pack_dense(const Kernels&, const float* weights, int32_t rows, int64_t depth,
-                                   int64_t pixels, const Offset&, std::vector<float> bias);
+                                   const Offset&, std::vector<float> bias);
 
 }  // namespace secateur

@@ -15,6 +15,9 @@ class DepthwiseConv : public Operation {
   int32_t rows_after(int32_t value, int32_t rows) const override {
     return value == in_ ? window_rows(window_, rows) : rows;
   }
+  int32_t first_row(int32_t value, int32_t row) const override {
+    return value == in_ ? window_first_row(window_, row) : row;
+  }
 
   void run_rows(const Run& run, int32_t n, int32_t begin, int32_t end) const override {
     const View in = run.view(in_, n), to = run.view(out, n);
@@ -25,28 +28,37 @@ class DepthwiseConv : public Operation {
     run.pool.each(pieces, [&](int64_t piece, int) {
       const int64_t first = channels * piece / pieces, last = channels * (piece + 1) / pieces;
       const int64_t c = first * multiplier_;
-      Depthwise t{};
+      Depthwise t = task(in, to.shape.width);
       t.in = in.plane(first);
       t.out = to.plane(c);
       t.residual = residual ? residual + c * to.pitch : nullptr;
-      t.weights = weights_.data() + c * window_.kernel_height * window_.kernel_width;
-      t.bias = bias_.data() + c;
-      t.in_pitch = in.pitch;
+      t.weights += c * window_.kernel_height * window_.kernel_width;
+      t.bias += c;
       t.out_pitch = to.pitch;
       t.channels = static_cast<int32_t>((last - first) * multiplier_);
-      t.multiplier = static_cast<int32_t>(multiplier_);
-      t.height = in.shape.height;
-      t.width = in.shape.width;
-      t.out_width = to.shape.width;
       t.begin = begin;
       t.end = end;
-      t.window = window_;
-      t.finish = &finish_;
       run.kernels.depthwise(t);
     });
   }
   int64_t weight_bytes() const override {
     return static_cast<int64_t>((weights_.size() + bias_.size()) * 4);
+  }
+
+  // What is the same for all rows and channels.
+  Depthwise task(const View& in, int32_t out_width) const {
+    Depthwise t{};
+    t.in = in.data;
+    t.weights = weights_.data();
+    t.bias = bias_.data();
+    t.in_pitch = in.pitch;
+    t.multiplier = static_cast<int32_t>(multiplier_);
+    t.height = in.shape.height;
+    t.width = in.shape.width;
+    t.out_width = out_width;
+    t.window = window_;
+    t.finish = &finish_;
+    return t;
   }
 
   int32_t in_, residual_;

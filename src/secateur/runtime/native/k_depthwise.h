@@ -58,6 +58,26 @@ struct Columns<K, 2> {
   }
 };
 
+// The third column of three is the first one, moved by a pixel.
+template <>
+struct Columns<3, 2> {
+  Lanes inside[3];
+  int64_t at;
+  Columns() = default;
+  Columns(int64_t x, const Depthwise& t) {
+    at = 2 * x - t.window.pad_left;
+    for (int i = 0; i < 2; i++) inside[i] = lanes(-at - i * kLanes, t.width - at - i * kLanes);
+    const bool more = at + 2 * kLanes < t.width && at + 2 * kLanes >= 0;
+    inside[2] = lanes(0, more);
+  }
+  SECATEUR_INLINE void read(const float* row, vf (&out)[3]) const {
+    const vf a = load(row, at, inside[0]), b = load(row, at + kLanes, inside[1]);
+    out[0] = even(a, b);
+    out[1] = odd(a, b);
+    out[2] = shifted(out[0], load(row, at + 2 * kLanes, inside[2]));
+  }
+};
+
 // What can be done in registers is; other functions, and residuals, follow in a pass of their own.
 struct Bounds {
   vf low, high;
@@ -103,41 +123,74 @@ static SECATEUR_INLINE void in_blocks(const Depthwise& t, const F& block) {
   }
 }
 
-// The rows under the window stay in registers: each is read once.
+// The rows under the window stay in registers: each is read once. They change places by name, not by
+// copies, so the loop is written out until each is where it began. The next channel is fetched meanwhile.
 template <int S>
 static void depthwise_3(const Depthwise& t) {
   const Bounds bounds(*t.finish);
   const int64_t height = t.height, width = t.width, out_width = t.out_width;
   const int64_t top = t.window.pad_top;
-  in_blocks<3, S>(t, [&](const Plane& p, const Columns<3, S>& columns, const Lanes& inside, int64_t x,
-                         int64_t begin, int64_t end) SECATEUR_LAMBDA_INLINE {
-    vf w[9], rows[3][3];
+  in_blocks<3, S>(t, [&](const Plane& p, const Columns<3, S>& shared, const Lanes& shared_inside,
+                         int64_t x, int64_t begin, int64_t end) SECATEUR_LAMBDA_INLINE {
+    // Copies of its own, which the compiler knows that no store changes.
+    const Columns<3, S> columns = shared;
+    const Lanes inside = shared_inside;
+    const Bounds limits = bounds;
+    vf w[9], a[3], b[3], c[3];
     SECATEUR_UNROLL
     for (int i = 0; i < 9; i++) w[i] = splat(p.weights[i]);
     const vf bias = splat(p.bias);
-    int64_t row = begin * S - top;
+    int64_t row = begin * S - top, line = row * width;
     float* out = p.out + begin * out_width + x;
     const auto read = [&](vf(&to)[3]) SECATEUR_LAMBDA_INLINE {
-      if (row >= 0 && row < height) {
-        columns.read(p.in + row * width, to);
+      if ((uint64_t)row < (uint64_t)height) {
+        const float* in = p.in + line;
+        columns.read(in, to);
+        SECATEUR_UNROLL
+        for (int i = 0; i < S; i++) __builtin_prefetch(in + S * x + i * kLanes + t.in_pitch);
       } else {
         to[0] = to[1] = to[2] = vf{};
       }
       row++;
+      line += width;
     };
-    SECATEUR_UNROLL
-    for (int i = 0; i < 3 - S; i++) read(rows[i]);
-    for (int64_t y = begin; y < end; y++, out += out_width) {
+    const auto write = [&](const vf(&r0)[3], const vf(&r1)[3], const vf(&r2)[3]) SECATEUR_LAMBDA_INLINE {
+      vf s0 = bias + r0[0] * w[0], s1 = r1[0] * w[3], s2 = r2[0] * w[6];
       SECATEUR_UNROLL
-      for (int i = 3 - S; i < 3; i++) read(rows[i]);
-      vf sums[3] = {bias, vf{}, vf{}};
-      SECATEUR_UNROLL
-      for (int i = 0; i < 9; i++) sums[i / 3] += rows[i / 3][i % 3] * w[i];
-      bounds.store_to(out, sums[0] + (sums[1] + sums[2]), inside);
-      SECATEUR_UNROLL
-      for (int i = 0; i < 3 - S; i++)
-        SECATEUR_UNROLL
-        for (int k = 0; k < 3; k++) rows[i][k] = rows[i + S][k];
+      for (int k = 1; k < 3; k++) {
+        s0 += r0[k] * w[k];
+        s1 += r1[k] * w[3 + k];
+        s2 += r2[k] * w[6 + k];
+      }
+      limits.store_to(out, s0 + (s1 + s2), inside);
+      out += out_width;
+    };
+    int64_t left = end - begin;
+    read(a);
+    if (S == 1) {
+      read(b);
+      for (;;) {
+        read(c);
+        write(a, b, c);
+        if (--left == 0) break;
+        read(a);
+        write(b, c, a);
+        if (--left == 0) break;
+        read(b);
+        write(c, a, b);
+        if (--left == 0) break;
+      }
+    } else {
+      for (;;) {
+        read(b);
+        read(c);
+        write(a, b, c);
+        if (--left == 0) break;
+        read(b);
+        read(a);
+        write(c, b, a);
+        if (--left == 0) break;
+      }
     }
   });
 }

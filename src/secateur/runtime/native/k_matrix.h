@@ -120,6 +120,16 @@ static void dense_tile(const DenseTile& t) {
         for (int v = 0; v < V; v++) x[r][v] += in[v] * w[r];
     }
     const int32_t left = t.rows - g * R;
+    // The most frequent end without a branch between rows: sums stay in registers.
+    if (left >= R && t.finish && t.finish->clamps && !t.finish->residual) {
+      const vf low = splat(t.finish->low1), high = splat(t.finish->high1);
+      float* out = t.out + (int64_t)(g - t.first) * R * t.pitch;
+      SECATEUR_UNROLL
+      for (int r = 0; r < R; r++, out += t.pitch)
+        SECATEUR_UNROLL
+        for (int v = 0; v < V; v++) store(out + v * kLanes, clamp(x[r][v], low, high));
+      continue;
+    }
     SECATEUR_UNROLL
     for (int r = 0; r < R; r++) {
       if (r >= left) break;

@@ -41,6 +41,7 @@ int32_t Program::add_value(Kind kind, Shape s, const float* data, int64_t count)
   Value v;
   v.kind = kind;
   v.shape = s;
+  v.pitch = s.pitch();
   if (kind == Kind::kConstant) {
     if (!data || count != s.size())
       refuse("A constant needs channels * height * width numbers", "expected", s.size(), "count",
@@ -100,14 +101,14 @@ int64_t Program::plan(int32_t batch, std::vector<int64_t>& offsets) const {
     if (values_[i].kind == Kind::kInner && values_[i].writer >= 0)
       order.push_back(static_cast<int32_t>(i));
   std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
-    return value(a).shape.image() > value(b).shape.image();
+    return value(a).size(batch) > value(b).size(batch);
   });
   int64_t total = 0;
   std::vector<int32_t> placed;  // by offset
   for (int32_t id : order) {
     const Value& v = value(id);
     const Life mine = life(v);
-    const int64_t size = v.shape.image() * batch + kGap;
+    const int64_t size = v.size(batch) + kGap;
     int64_t at = 0;
     for (int32_t other : placed) {
       const Value& o = value(other);
@@ -115,7 +116,7 @@ int64_t Program::plan(int32_t batch, std::vector<int64_t>& offsets) const {
       if (!kGap && (its.end <= mine.begin || mine.end <= its.begin)) continue;
       const int64_t start = offsets[static_cast<size_t>(other)];
       if (at + size <= start) break;
-      at = std::max(at, start + o.shape.image() * batch + kGap);
+      at = std::max(at, start + o.size(batch) + kGap);
     }
     if (at + size > kMaxArena) refuse("The program needs too much memory", "batch", batch);
     offsets[static_cast<size_t>(id)] = at;
@@ -136,6 +137,19 @@ void Program::finalize(int32_t batch) {
   for (int32_t id : outputs_)
     if (value(id).writer < 0) refuse("No operation writes an output", "output", id);
   plan_chains();
+  place(batch, 1);
+  scratch_ = thread_scratch_ = 0;
+  for (const auto& o : operations_) {
+    scratch_ = std::max(scratch_, align(o->scratch));
+    thread_scratch_ = std::max(thread_scratch_, align(o->thread_scratch));
+  }
+  batch_ = batch;
+}
+
+// Gives values their places in the arena. More threads do more rows at a time.
+void Program::place(int32_t batch, int32_t threads) {
+  threads_ = 0;  // should memory run out
+  plan_windows(threads);
   std::vector<int64_t> offsets(values_.size());
   const int64_t size = plan(batch, offsets);
   if (kGap || size != arena_size_ || !arena_) {
@@ -147,14 +161,9 @@ void Program::finalize(int32_t batch) {
   ASAN_POISON_MEMORY_REGION(arena_.get(), static_cast<size_t>(size) * 4);
   for (const Value& v : values_)
     if (v.kind == Kind::kInner && v.writer >= 0)
-      ASAN_UNPOISON_MEMORY_REGION(arena_.get() + v.offset, static_cast<size_t>(v.shape.image() * batch) * 4);
+      ASAN_UNPOISON_MEMORY_REGION(arena_.get() + v.offset, static_cast<size_t>(v.size(batch)) * 4);
 #endif
-  scratch_ = thread_scratch_ = 0;
-  for (const auto& o : operations_) {
-    scratch_ = std::max(scratch_, align(o->scratch));
-    thread_scratch_ = std::max(thread_scratch_, align(o->thread_scratch));
-  }
-  batch_ = batch;
+  threads_ = threads;
 }
 
 void Program::run(const float* const* inputs, float* const* outputs, int32_t threads,
@@ -169,6 +178,7 @@ void Program::run(const float* const* inputs, float* const* outputs, int32_t thr
   if (missing(inputs, inputs_.size())) refuse("Every input needs an array");
   if (missing(outputs, outputs_.size())) refuse("Every output needs an array");
   pool_.resize(threads);
+  if (pool_.size() != threads_) place(batch_, pool_.size());
   const int64_t need = scratch_ + thread_scratch_ * pool_.size();
   if (need > scratch_size_) {
     scratch_memory_ = Floats(need);
@@ -176,7 +186,7 @@ void Program::run(const float* const* inputs, float* const* outputs, int32_t thr
   }
   const Run state(*this, pool_, inputs, outputs, scratch_memory_.get(), thread_scratch_);
   if (seconds) std::fill_n(seconds, operations_.size(), 0.0);
-  for (const Chain& c : chains_) run_chain(state, c.begin, c.end, c.rows, seconds);
+  for (const Chain& c : chains_) run_chain(state, c, seconds);
 }
 
 int64_t Program::weight_bytes() const {
@@ -213,9 +223,11 @@ View Run::view(int32_t id, int32_t image) const {
       return {outputs_[place] + image * v.shape.size(), v.shape, 1};
     case Kind::kConstant:
       return {v.data.get(), v.shape, v.shape.pitch()};
-    default:
-      return {program_.arena_.get() + v.offset + image * v.shape.image(), v.shape,
-              v.shape.pitch()};
+    default: {
+      // Row 0 may lie before what is kept of it: nothing reads it then.
+      const int64_t at = v.window ? -int64_t{v.base} * v.shape.width : image * v.shape.image();
+      return {program_.arena_.get() + (v.offset + at), v.shape, v.pitch};
+    }
   }
 }
 

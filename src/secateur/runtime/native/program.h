@@ -12,6 +12,9 @@ namespace secateur {
 
 class Program;
 
+// So many rows of an image are whole cache lines: planes' pieces of such rows begin and end with a line.
+int32_t line_rows(int32_t width);
+
 // What an operation sees while it runs.
 class Run {
  public:
@@ -42,6 +45,10 @@ class Operation {
   // each value they read are there, and compute rows [begin, end) of one image, in rising order.
   virtual bool by_rows() const { return false; }
   virtual int32_t rows_after(int32_t /*value*/, int32_t rows) const { return rows; }
+  // The first row of a value that output row `row` needs.
+  virtual int32_t first_row(int32_t /*value*/, int32_t row) const { return row; }
+  // The channels of a value that it reads lie `pitch` apart from now on.
+  virtual void set_pitch(int32_t /*value*/, int64_t /*pitch*/) {}
   virtual void run_rows(const Run&, int32_t /*image*/, int32_t /*begin*/, int32_t /*end*/) const {}
   virtual int64_t weight_bytes() const { return 0; }
   std::string text;
@@ -73,25 +80,32 @@ class Program {
 
  private:
   friend class Run;
-  int64_t plan(int32_t batch, std::vector<int64_t>& offsets) const;
-  void plan_chains();
-  void run_chain(const Run& run, size_t begin, size_t end, int32_t rows, double* seconds) const;
-
-  std::vector<Value> values_;
-  std::vector<int32_t> inputs_, outputs_;
-  std::vector<int32_t> place_;  // of inputs and outputs, in the caller's lists
-  std::vector<std::unique_ptr<Operation>> operations_;
   // Operations [begin, end) take turns, `rows` rows of the first one's output at a time; 0: they don't.
   struct Chain {
     size_t begin, end;
     int32_t rows;
   };
+  int64_t plan(int32_t batch, std::vector<int64_t>& offsets) const;
+  void plan_chains();
+  void run_chain(const Run& run, const Chain& chain, double* seconds);
+  template <class F>
+  void each_turn(const Chain& chain, int32_t threads, const F& turn);
+  void plan_windows(int32_t threads);
+  void make_room(const Chain& chain, int32_t id, const std::vector<int32_t>& done, int32_t last);
+  int32_t first_needed(const Chain& chain, int32_t id, const std::vector<int32_t>& done) const;
+  void set_pitch(int32_t id, int64_t pitch);
+  void place(int32_t batch, int32_t threads);
+
+  std::vector<Value> values_;
+  std::vector<int32_t> inputs_, outputs_;
+  std::vector<int32_t> place_;  // of inputs and outputs, in the caller's lists
+  std::vector<std::unique_ptr<Operation>> operations_;
   std::vector<Chain> chains_;
   struct Life {
     size_t begin, end;
   };
   Life life(const Value& v) const;
-  int32_t batch_ = 0;
+  int32_t batch_ = 0, threads_ = 0;
   Floats arena_;
   int64_t arena_size_ = 0, scratch_ = 0, thread_scratch_ = 0;
   Floats scratch_memory_;

@@ -53,6 +53,12 @@ struct Value {
   int writer = -1;   // the operation
   int last_use = -1;
   int64_t offset = 0;  // in the arena, in floats
+  int64_t pitch = 0;   // between channels
+  // If only some rows are kept at a time, how many, and the first of those that are there now.
+  int32_t window = 0, base = 0;
+  int64_t size(int32_t batch) const {
+    return window ? align(shape.channels * pitch) : shape.image() * batch;
+  }
 };
 
 // A value of one image while a program runs: channel-major, or, outside, channels last.

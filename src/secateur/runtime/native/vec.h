@@ -131,13 +131,16 @@ static SECATEUR_INLINE vf gather(const float* p, vi index) {
 #endif
 }
 
-// Every second number of a followed by b, from the first or from the second.
+// Of a followed by b: every second number, from the first or from the second, and all from the second.
 #if SECATEUR_LANES == 16
 static SECATEUR_INLINE vf even(vf a, vf b) {
   return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
 }
 static SECATEUR_INLINE vf odd(vf a, vf b) {
   return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+}
+static SECATEUR_INLINE vf shifted(vf a, vf b) {
+  return __builtin_shufflevector(a, b, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16);
 }
 #elif SECATEUR_LANES == 8
 static SECATEUR_INLINE vf even(vf a, vf b) {
@@ -146,9 +149,13 @@ static SECATEUR_INLINE vf even(vf a, vf b) {
 static SECATEUR_INLINE vf odd(vf a, vf b) {
   return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
 }
+static SECATEUR_INLINE vf shifted(vf a, vf b) {
+  return __builtin_shufflevector(a, b, 1, 2, 3, 4, 5, 6, 7, 8);
+}
 #else
 static SECATEUR_INLINE vf even(vf a, vf b) { return __builtin_shufflevector(a, b, 0, 2, 4, 6); }
 static SECATEUR_INLINE vf odd(vf a, vf b) { return __builtin_shufflevector(a, b, 1, 3, 5, 7); }
+static SECATEUR_INLINE vf shifted(vf a, vf b) { return __builtin_shufflevector(a, b, 1, 2, 3, 4); }
 #endif
 
 static SECATEUR_INLINE float sum(vf x) {
