@@ -6,6 +6,9 @@
 namespace secateur {
 namespace {
 
+// Bands of fewer rows read too much twice.
+constexpr int64_t kBand = 4;
+
 class DepthwiseConv : public Operation {
  public:
   void run(const Run& run) const override {
@@ -22,10 +25,13 @@ class DepthwiseConv : public Operation {
   void run_rows(const Run& run, int32_t n, int32_t begin, int32_t end) const override {
     const View in = run.view(in_, n), to = run.view(out, n);
     const float* residual = residual_ < 0 ? nullptr : run.view(residual_, n).data;
-    // Pieces of whole input channels; alone, all at once.
-    const int64_t channels = in.shape.channels;
-    const int64_t pieces = std::min<int64_t>(channels, run.pool.size() == 1 ? 1 : 4 * run.pool.size());
-    run.pool.each(pieces, [&](int64_t piece, int) {
+    // Some rows: a band for each thread, which wrote it. Then pieces of whole input channels; alone, all at once.
+    const int64_t channels = in.shape.channels, threads = run.pool.size(), rows = end - begin;
+    const bool whole = rows == to.shape.height;
+    const int64_t bands = whole ? 1 : std::min(threads, std::max<int64_t>(1, rows / kBand));
+    const int64_t pieces = threads == 1 ? 1 : std::min(channels, (4 * threads + bands - 1) / bands);
+    run.pool.each(bands * pieces, [&](int64_t item, int) {
+      const int64_t band = item / pieces, piece = item % pieces;
       const int64_t first = channels * piece / pieces, last = channels * (piece + 1) / pieces;
       const int64_t c = first * multiplier_;
       Depthwise t = task(in, to.shape.width);
@@ -36,8 +42,8 @@ class DepthwiseConv : public Operation {
       t.bias += c;
       t.out_pitch = to.pitch;
       t.channels = static_cast<int32_t>((last - first) * multiplier_);
-      t.begin = begin;
-      t.end = end;
+      t.begin = static_cast<int32_t>(begin + rows * band / bands);
+      t.end = static_cast<int32_t>(begin + rows * (band + 1) / bands);
       run.kernels.depthwise(t);
     });
   }

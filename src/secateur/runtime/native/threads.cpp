@@ -20,7 +20,7 @@ void Pool::resize(int threads) {
   if (threads == size()) return;
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    stop_ = true;
+    stop_ = true;  // before the round that tells of it
     round_++;
   }
   wake_.notify_all();
@@ -35,39 +35,48 @@ void Pool::resize(int threads) {
       break;
     }
   }
+  shares_ = std::make_unique<Share[]>(static_cast<size_t>(size()));
 }
 
 void Pool::run(int64_t count, const void* f, Call call) {
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    count_ = count;
-    f_ = f;
-    call_ = call;
-    next_ = 0;
-    busy_ = static_cast<int>(helpers_.size());
-    round_++;
+  for (int t = 0; t < size(); t++) {
+    shares_[t].next.store(count * t / size(), std::memory_order_relaxed);
+    shares_[t].end = count * (t + 1) / size();
   }
-  wake_.notify_all();
+  f_ = f;
+  call_ = call;
+  busy_.store(static_cast<int>(helpers_.size()), std::memory_order_relaxed);
+  // A helper is either awake, and sees the new round, or has said that it sleeps: both are in one order.
+  round_.fetch_add(1);
+  if (sleepers_.load() != 0) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    wake_.notify_all();
+  }
   work(0);
   for (int i = 0; busy_.load(std::memory_order_acquire) != 0; i++)
     i < kSpins ? pause() : std::this_thread::yield();
 }
 
 void Pool::work(int thread) {
-  for (int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < count_;)
-    call_(f_, i, thread);
+  for (int k = 0; k < size(); k++) {
+    Share& share = shares_[(thread + k) % size()];
+    for (int64_t i; (i = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;)
+      call_(f_, i, thread);
+  }
 }
 
 void Pool::help(int thread) {
   uint64_t seen = 0;
   for (;;) {
     for (int i = 0; i < kSpins && round_.load(std::memory_order_acquire) == seen; i++) pause();
-    {
+    if (round_.load(std::memory_order_acquire) == seen) {
       std::unique_lock<std::mutex> lock(mutex_);
+      sleepers_.fetch_add(1);
       wake_.wait(lock, [&] { return round_.load() != seen; });
-      seen = round_.load();
-      if (stop_) return;
+      sleepers_.fetch_sub(1);
     }
+    seen = round_.load(std::memory_order_acquire);
+    if (stop_) return;
     work(thread);
     busy_.fetch_sub(1, std::memory_order_release);
   }

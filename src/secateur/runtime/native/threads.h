@@ -1,9 +1,11 @@
-// A small pool: the caller and some helpers take the items of a loop, one after the other.
+// A small pool: the caller and some helpers share the items of a loop. Each has a run of neighbours to
+// itself, so that it finds in its cache what it wrote in the loop before, and then helps the others.
 #pragma once
 
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -39,10 +41,13 @@ class Pool {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::atomic<uint64_t> round_{0};
-  std::atomic<int64_t> next_{0};
-  std::atomic<int> busy_{0};
+  struct alignas(64) Share {
+    std::atomic<int64_t> next{0};
+    int64_t end = 0;
+  };
+  std::unique_ptr<Share[]> shares_;  // of each thread
+  std::atomic<int> busy_{0}, sleepers_{0};
   bool stop_ = false;
-  int64_t count_ = 0;
   const void* f_ = nullptr;
   Call call_ = nullptr;
 };
