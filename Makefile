@@ -38,7 +38,7 @@ fuzz:
 	cmake -S src/secateur/runtime/native -B build/fuzz -DCMAKE_BUILD_TYPE=RelWithDebInfo \
 	  -DSECATEUR_REQUIRED=ON -DSECATEUR_FUZZ=ON -DSECATEUR_SANITIZE=address,undefined
 	cmake --build build/fuzz --parallel $(JOBS)
-	build/fuzz/secateur_fuzz $(SECONDS) $(SEED)
+	ASAN_OPTIONS=allocator_may_return_null=1 build/fuzz/secateur_fuzz $(SECONDS) $(SEED)
 
 format: $(VENV)/.test
 	$(VENV)/bin/ruff check --fix .

@@ -28,6 +28,13 @@ from support import only
 pytestmark = [only("tensorflow"), pytest.mark.parametrize("isa", isas())]  # needs no Keras
 
 
+@pytest.fixture(autouse=True, params=["this machine's", "16384", "200000"])
+def cache(request, monkeypatch):
+    """The size of the cache that turns are made for: small ones make small images take turns, too."""
+    if request.param.isdigit():
+        monkeypatch.setenv("SECATEUR_L2_BYTES", request.param)
+
+
 class Network:
     """Adds operations to a program and computes them in numpy, side by side."""
 
@@ -139,3 +146,25 @@ def test_padding_below(isa):
     x = net.depthwise(x, Window((3, 3), (3, 3), (0, 0, 3, 3)))
     x = net.depthwise(x, Window((3, 3), (1, 1), (2, 2, 40, 40), (2, 2)))
     net.check(net.conv(x, 20))
+
+
+def test_the_last_operation_need_not_be_the_last_to_end(isa):
+    net = Network(isa, random(1, 64, 64, 3))
+    x = net.conv(net.source, 16)
+    y = net.unary(x, Activation(Function.SWISH))
+    z = net.unary(y, Activation(Function.ABS))
+    net.check(y, z, net.depthwise(x, Window((3, 3), (3, 3), (0, 0, 0, 0))))
+
+
+def test_chains_keep_less_in_memory(isa, monkeypatch):
+    def arena(cache):
+        monkeypatch.setenv("SECATEUR_L2_BYTES", cache)
+        net = Network(isa, random(1, 128, 64, 3))
+        x = net.conv(net.source, 32)
+        for _ in range(4):
+            x = net.depthwise(x, Window((3, 3), (1, 1), (1, 1, 1, 1)))
+        net.program.to_nhwc(net.mean(net.conv(x, 8)), net.program.output((8, 1, 1)))
+        net.program.finalize(1)
+        return net.program.arena_bytes
+
+    assert arena("1000000") < arena(str(1 << 30)) / 2

@@ -2,6 +2,7 @@
 // written and that are still in the cache, where whole images would not fit.
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <numeric>
 
 #include "program.h"
@@ -15,7 +16,9 @@ namespace secateur {
 // Fewer rows at a time cost more than they save.
 static constexpr int32_t kMinRows = 8;
 
+// Of the second-level cache; tests set it, so that small images take turns as well.
 static int64_t cache_bytes() {
+  if (const char* given = std::getenv("SECATEUR_L2_BYTES")) return std::max(1LL, std::atoll(given));
 #if defined(_SC_LEVEL2_CACHE_SIZE)
   const int64_t bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
   if (bytes > 0) return bytes;
@@ -29,7 +32,7 @@ static int64_t row_bytes(const Shape& s) { return int64_t{s.channels} * s.width 
 
 void Program::plan_chains() {
   chains_.clear();
-  static const int64_t cache = cache_bytes();
+  const int64_t cache = cache_bytes();
   // Shared scratch memory is one operation's at a time: the first one's.
   const auto joins = [&](const Operation& o, bool first) {
     return o.by_rows() && value(o.out).shape.image() * 4 >= cache / 4 && (first || !o.scratch);
@@ -78,7 +81,9 @@ void Program::each_turn(const Chain& chain, int32_t threads, const F& turn) {
     const auto writer = static_cast<size_t>(v.writer);
     return v.writer < 0 || writer < begin ? v.shape.height : done[writer - begin];
   };
-  while (done.back() < value(operations_[end - 1]->out).shape.height) {
+  // Until all are complete: the last one need not be the last to be.
+  for (bool more = true; more;) {
+    more = false;
     for (size_t i = begin; i < end; i++) {
       const Operation& o = *operations_[i];
       const Shape& s = value(o.out).shape;
@@ -91,6 +96,7 @@ void Program::each_turn(const Chain& chain, int32_t threads, const F& turn) {
       const int32_t whole = line_rows(s.width);
       if (last < s.height) last = (i == begin ? last + whole - 1 : last) / whole * whole;
       last = std::min(last, s.height);
+      more |= last < s.height;
       if (last <= mine) continue;
       turn(i, mine, last, done);
       done[i - begin] = last;
