@@ -1,5 +1,7 @@
 """Evaluation: the same outputs as Keras, whatever the batch size, and clear refusals."""
 
+import contextlib
+
 import numpy as np
 import pytest
 
@@ -75,3 +77,18 @@ def test_a_file_that_is_no_model(content, images):
 def test_a_missing_file(tmp_path, images):
     with pytest.raises(FileNotFoundError, match="Received: path="):
         predict(tmp_path / "gone.tflite", images)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_damaged_file_does_not_end_this_process(cnn_bytes, images, seed):
+    data, rng = np.frombuffer(cnn_bytes, np.uint8).copy(), np.random.default_rng(seed)
+    for place in rng.integers(8, len(data), 10):
+        data[place] ^= 1 << rng.integers(8)
+    with contextlib.suppress(ValueError):
+        assert len(predict(data.tobytes(), images)) == len(images)
+
+
+def test_threads(cnn_bytes, images):
+    np.testing.assert_allclose(
+        predict(cnn_bytes, images, num_threads=2), predict(cnn_bytes, images), atol=1e-6
+    )

@@ -26,7 +26,7 @@ def main() -> None:
     for number, run in enumerate(job["runs"]):
         (folder / "running").write_text(str(number))
         try:
-            outputs = _run(folder / run["file"], run["delegate"], job["calls"], inputs)
+            outputs = _run(folder, run, job["calls"], inputs)
         except (ValueError, RuntimeError, MemoryError) as error:
             sys.exit(f"{error}")
         names = np.array(json.dumps(list(outputs)))
@@ -34,14 +34,16 @@ def main() -> None:
 
 
 def _run(
-    file: Path, delegate: bool, calls: list[dict[str, Any]], inputs: dict[str, np.ndarray]
+    folder: Path, run: dict[str, Any], calls: list[dict[str, Any]], inputs: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """The outputs of all calls; those of call `i` are named `i/NAME`."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    kind = OpResolverType.AUTO if delegate else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    without = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     interpreter = Interpreter(
-        model_content=file.read_bytes(), experimental_op_resolver_type=kind, num_threads=1
+        model_content=(folder / run["file"]).read_bytes(),
+        experimental_op_resolver_type=OpResolverType.AUTO if run["delegate"] else without,
+        num_threads=run["threads"],
     )
     found: dict[str, np.ndarray] = {}
     for number, call in enumerate(calls):

@@ -1,15 +1,22 @@
-"""Run `.tflite` classifiers in the LiteRT interpreter, a batch at a time."""
+"""Run `.tflite` classifiers in LiteRT, a batch at a time.
+
+They run in a child process: LiteRT may crash on a damaged file.
+"""
 
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import numpy as np
 
-from secateur.litert._quiet import captured_stderr
 from secateur.litert.flatbuffer import read_model
+from secateur.litert.graph import indices
+from secateur.litert.running import Call, Run, RunError, entries, run_files
+from secateur.litert.signature import InputSpec
 from secateur.litert.sizes import read_bytes
+
+# Seconds; the work may be long, and no user waits for ever.
+_DAY = 86_400.0
 
 
 def predict(
@@ -43,21 +50,19 @@ def predict(
     """
     if batch_size < 1:
         raise ValueError(f"The batch size must be 1 or more. Received: batch_size={batch_size!r}")
-    interpreter, entry, result = _open(file, num_threads)
-    x = _fit(np.asarray(x), entry)
-    outputs: list[np.ndarray] = []
-    resized_to = 0
-    for start in range(0, len(x), batch_size):
-        batch = np.ascontiguousarray(x[start : start + batch_size])
-        if len(batch) != resized_to:
-            with captured_stderr():  # the runtime announces its CPU delegate
-                interpreter.resize_tensor_input(entry["index"], batch.shape)
-                interpreter.allocate_tensors()
-            resized_to = len(batch)
-        interpreter.set_tensor(entry["index"], batch)
-        interpreter.invoke()
-        outputs.append(interpreter.get_tensor(result["index"]))
-    return np.concatenate(outputs)
+    data = file if isinstance(file, bytes) else read_bytes(file)
+    shown = f"{len(data)} bytes" if isinstance(file, bytes) else repr(os.fspath(file))
+    x = _fit(np.asarray(x), _input(data, file))
+    batches = [x[start : start + batch_size] for start in range(0, len(x), batch_size)]
+    calls = [Call(None, {"0": np.ascontiguousarray(batch)}) for batch in batches]
+    try:
+        (outputs,) = run_files([Run(data, threads=num_threads)], calls, timeout=_DAY)
+    except RunError as error:
+        raise ValueError(
+            f"LiteRT cannot run this file: it is damaged, or no .tflite file ({error}). "
+            f"Received: file={shown}"
+        ) from error
+    return np.concatenate([output["0"] for output in outputs])
 
 
 def accuracy(
@@ -102,44 +107,26 @@ def accuracy(
     return float(np.mean(scores.argmax(axis=1) == y))
 
 
-def open_interpreter(data: bytes, num_threads: int | None = None) -> Any:
-    """Open LiteRT's interpreter on a flatbuffer, quietly.
-
-    Raises:
-        ValueError: If these are not the bytes of a `.tflite` file.
-    """
-    from ai_edge_litert.interpreter import Interpreter
-
-    with captured_stderr():
-        return Interpreter(model_content=data, num_threads=num_threads)
-
-
-def _open(
-    file: str | os.PathLike[str] | bytes, num_threads: int | None
-) -> tuple[Any, dict[str, Any], dict[str, Any]]:
-    """Open a file that must have one input and one output."""
-    data = file if isinstance(file, bytes) else read_bytes(file)
-    shown = f"{len(data)} bytes" if isinstance(file, bytes) else repr(os.fspath(file))
-    read_model(file)  # LiteRT checks less, and would crash on what this refuses
-    try:
-        interpreter = open_interpreter(data, num_threads)
-    except (ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"LiteRT cannot read this file: it is damaged, or no .tflite file ({error}). "
-            f"Received: file={shown}"
-        ) from error
-    inputs, results = interpreter.get_input_details(), interpreter.get_output_details()
-    if len(inputs) != 1 or len(results) != 1:
+def _input(data: bytes, file: str | os.PathLike[str] | bytes) -> InputSpec:
+    """The input of a file that must have one input and one output."""
+    model = read_model(file)  # LiteRT checks less
+    graph = model.subgraphs[0]
+    inputs, outputs = len(indices(graph.inputs)), len(indices(graph.outputs))
+    if inputs != 1 or outputs != 1:
         raise ValueError(
             "Only models of one input and one output can be run over a set of examples. "
-            f"Received: inputs={len(inputs)}, outputs={len(results)}"
+            f"Received: inputs={inputs}, outputs={outputs}"
         )
-    return interpreter, inputs[0], results[0]
+    try:
+        ((_, (spec,)), *_) = entries(model)
+    except RunError as error:
+        raise ValueError(f"{error} Received: file={len(data)} bytes") from error
+    return spec
 
 
-def _fit(x: np.ndarray, entry: dict[str, Any]) -> np.ndarray:
+def _fit(x: np.ndarray, spec: InputSpec) -> np.ndarray:
     """Check the examples against the model's input and give them its dtype."""
-    expected = tuple(int(length) for length in entry["shape_signature"][1:])
+    expected = tuple(-1 if length is None else length for length in spec.shape[1:])
     fits = x.ndim == len(expected) + 1 and all(
         want in (-1, have) for want, have in zip(expected, x.shape[1:], strict=True)
     )
@@ -149,9 +136,9 @@ def _fit(x: np.ndarray, entry: dict[str, Any]) -> np.ndarray:
             f"{', '.join(map(str, expected))}) where -1 is any length. "
             f"Received: x.shape={x.shape}"
         )
-    if not np.can_cast(x.dtype, entry["dtype"], "same_kind"):
+    if not np.can_cast(x.dtype, spec.dtype, "same_kind"):
         raise ValueError(
-            f"The examples have the wrong dtype. Expected {np.dtype(entry['dtype'])}. "
+            f"The examples have the wrong dtype. Expected {np.dtype(spec.dtype)}. "
             f"Received: x.dtype={x.dtype}"
         )
-    return x.astype(entry["dtype"], copy=False)
+    return x.astype(spec.dtype, copy=False)

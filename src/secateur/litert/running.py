@@ -56,10 +56,12 @@ class Run:
     Args:
         data: The file.
         delegate: Whether XNNPACK runs what it can, as is usual; else LiteRT's own kernels do.
+        threads: How many; None leaves it to LiteRT.
     """
 
     data: bytes
     delegate: bool = True
+    threads: int | None = 1
 
 
 #: The outputs of a file: by name, for each call.
@@ -198,7 +200,10 @@ def _write_job(folder: Path, runs: Sequence[Run], calls: Sequence[Call]) -> None
     job = {
         "memory": _MEMORY + 16 * max(len(data) for data in files),
         "calls": described,
-        "runs": [{"file": files[run.data], "delegate": run.delegate} for run in runs],
+        "runs": [
+            {"file": files[run.data], "delegate": run.delegate, "threads": run.threads}
+            for run in runs
+        ],
     }
     (folder / "job.json").write_text(json.dumps(job))
     np.savez(folder / "inputs.npz", *arrays)

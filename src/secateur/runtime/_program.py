@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from secateur.runtime import _native
+from secateur.runtime._arguments import array, check_shapes, floats, ints, pointers
 from secateur.runtime._signatures import (
     Binary,
     CActivation,
@@ -148,7 +149,7 @@ class Program:
 
     def constant(self, shape: Shape, data: np.ndarray) -> int:
         """A value known now; `data` is in the order (height, width, channels)."""
-        data = _floats(data)
+        data = floats(data)
         return self._call("constant", *shape, data.ctypes.data, data.size)
 
     # -- operations --
@@ -177,15 +178,15 @@ class Program:
         epilogue: Epilogue | None = None,
     ) -> None:
         """Convolution with the non-zero weights: compressed rows, one an output channel."""
-        rows, columns = _ints(rows), _ints(columns)
-        values, bias = _floats(values), None if bias is None else _floats(bias)
+        rows, columns = ints(rows), ints(columns)
+        values, bias = floats(values), None if bias is None else floats(bias)
         if columns.size != values.size:
             raise _native.NativeError(
                 f"A sparse convolution needs a column for each value. Received: "
                 f"columns={columns.size}, values={values.size}"
             )
         arrays = (rows.ctypes.data, rows.size, columns.ctypes.data, values.ctypes.data, values.size)
-        self._call("sparse_conv2d", source, out, window._c(), *arrays, *_array(bias), _c(epilogue))
+        self._call("sparse_conv2d", source, out, window._c(), *arrays, *array(bias), _c(epilogue))
 
     def conv2d(
         self,
@@ -221,8 +222,8 @@ class Program:
         window: Window,
         epilogue: Epilogue | None,
     ) -> None:
-        weights, bias = _floats(weights), None if bias is None else _floats(bias)
-        data = (*_array(weights), *_array(bias))
+        weights, bias = floats(weights), None if bias is None else floats(bias)
+        data = (*array(weights), *array(bias))
         self._call(name, source, out, window._c(), *data, _c(epilogue))
 
     def binary(
@@ -268,7 +269,7 @@ class Program:
 
     def concat(self, sources: Sequence[int], out: int) -> None:
         """Values one after the other, along the channels."""
-        ids = _ints(np.array(sources))
+        ids = ints(np.array(sources))
         self._call("concat", ids.ctypes.data, ids.size, out)
 
     def pad(self, source: int, out: int, before: Shape, fill: float = 0.0) -> None:
@@ -309,15 +310,15 @@ class Program:
             The outputs, in the order of `output`.
         """
         shapes = [(self._batch, *shape) for shape in self._outputs.shapes]
-        sources = [_floats(a) for a in inputs]
+        sources = [floats(a) for a in inputs]
         results = [np.empty(s, "float32") for s in shapes] if outputs is None else list(outputs)
-        _check_shapes("inputs", sources, [(self._batch, *s) for s in self._inputs.shapes])
-        _check_shapes("outputs", results, shapes)
+        check_shapes("inputs", sources, [(self._batch, *s) for s in self._inputs.shapes])
+        check_shapes("outputs", results, shapes)
         times = None
         if seconds is not None:
-            _check_shapes("seconds", [seconds], [(self.operations,)], "float64")
+            check_shapes("seconds", [seconds], [(self.operations,)], "float64")
             times = seconds.ctypes.data_as(ctypes.POINTER(ctypes.c_double))
-        self._call("run", _pointers(sources), _pointers(results), threads, times)
+        self._call("run", pointers(sources), pointers(results), threads, times)
         return results
 
     # -- what it is --
@@ -367,43 +368,5 @@ def peak(isa: str) -> float:
     return measured
 
 
-def _floats(array: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(array, "float32")
-
-
-def _ints(array: np.ndarray) -> np.ndarray:
-    found = np.asarray(array)
-    if found.size and (found.min() < -(2**31) or found.max() >= 2**31):
-        raise _native.NativeError(
-            f"Indices must fit 32 bits. Received: from {found.min()} to {found.max()}"
-        )
-    return np.ascontiguousarray(found, "int32")
-
-
-def _array(array: np.ndarray | None) -> tuple[int | None, int]:
-    return (None, 0) if array is None else (array.ctypes.data, array.size)
-
-
 def _c(part: Activation | Epilogue | None) -> Any:
     return None if part is None else part._c()
-
-
-def _pointers(arrays: Sequence[np.ndarray]) -> ctypes.Array[ctypes.c_void_p]:
-    return (ctypes.c_void_p * len(arrays))(*(a.ctypes.data for a in arrays))
-
-
-def _check_shapes(
-    name: str,
-    arrays: Sequence[np.ndarray],
-    shapes: Sequence[tuple[int, ...]],
-    dtype: str = "float32",
-) -> None:
-    fits = len(arrays) == len(shapes) and all(
-        a.shape == s and a.dtype == dtype and a.flags.c_contiguous
-        for a, s in zip(arrays, shapes, strict=True)
-    )
-    if not fits:
-        raise _native.NativeError(
-            f"The {name} must be C-contiguous {dtype} arrays of the shapes {list(shapes)}. "
-            f"Received: {name}={[(a.shape, str(a.dtype)) for a in arrays]}"
-        )
