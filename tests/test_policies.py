@@ -161,17 +161,18 @@ def test_rejects_what_is_inside_a_sequential_model():
     assert verdict(network(inner)) == unsupported("MaxPooling2D")
 
 
-def test_rejects_pooling_without_kept_dimensions_in_between():
+def test_rejects_rows_in_between():
     def squeeze(x):
-        y = L.Reshape((1, 1, 8))(L.GlobalAveragePooling2D()(x))
-        return L.Multiply()([x, L.Conv2D(8, 1)(y)])
+        y = L.Reshape((1, 1, 8))(L.Dense(8)(L.GlobalAveragePooling2D()(x)))
+        return L.Multiply()([x, y])
 
-    assert verdict(network(squeeze)) == unsupported("GlobalAveragePooling2D")
+    assert verdict(network(squeeze)) == unsupported("Reshape")
 
 
-def test_accepts_pooling_without_kept_dimensions_where_the_batch_size_is_fixed():
-    """The converter then makes one operation of pooling and reshape."""
-    inputs = keras.Input((24, 24, 3), batch_size=1)
+@pytest.mark.parametrize("batch_size", [None, 1])
+def test_accepts_pooling_without_kept_dimensions_that_a_reshape_puts_back(batch_size):
+    """The converter, or with an open batch size `secateur.export`, makes one operation of both."""
+    inputs = keras.Input((24, 24, 3), batch_size=batch_size)
     x = L.Conv2D(8, 1)(stem(inputs))
     y = L.Conv2D(8, 1)(L.Reshape((1, 1, 8))(L.GlobalAveragePooling2D()(x)))
     x = L.Conv2D(8, 1)(L.Multiply()([x, y]))

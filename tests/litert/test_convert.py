@@ -101,7 +101,7 @@ def test_the_child_process_gives_the_same_bytes(cnn, cnn_bytes):
     from secateur.litert.shrink import dense_file
 
     data = _convert_in_child(cnn, None, [], "tensorflow")
-    assert dense_file(data, None, short_names=True) == cnn_bytes
+    assert dense_file(data, None, converted=True) == cnn_bytes
 
 
 def test_the_batch_size_is_open(cnn_bytes):

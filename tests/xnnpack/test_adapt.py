@@ -11,11 +11,9 @@ from battery import (
     network,
     pointwise,
     pool,
-    pool_and_reshape,
     separable,
     shrink,
     sparsify,
-    squeeze,
     stem,
 )
 from keras import layers as L
@@ -80,9 +78,6 @@ EXACT = {
         layer(L.SeparableConv2D, 16, 3, 2, padding="same", activation="relu")
     ),
     "Dense on a map": lambda: network(layer(L.Dense, 16, activation="relu"), batch=None),
-    "squeeze and excite by Reshape": lambda: network(
-        lambda x: squeeze(x, pool_and_reshape), batch=None
-    ),
     "squeeze and excite by Dense": lambda: network(dense_gate, batch=None),
     "hard_sigmoid": lambda: network(hard_gate),
     "hard_sigmoid by hand": lambda: network(gate_by_hand),
