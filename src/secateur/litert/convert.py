@@ -68,7 +68,8 @@ def convert_model(
             raise ValueError(
                 'quantize="int8" needs to see what the model is fed with, to learn how large the '
                 "numbers between its layers become. Give a hundred or so samples, "
-                "representative_data=x_train[:100]. Received: representative_data=None"
+                "representative_data=x_train[:100], or --representative samples.npz on the command "
+                "line. Received: representative_data=None"
             )
         samples = samples_of(representative_data, signature.inputs)
     backend = keras.config.backend()
