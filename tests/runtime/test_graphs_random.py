@@ -16,6 +16,14 @@ ACTIVATIONS = st.sampled_from([None, "relu", "relu6"])
 FUNCTIONS = ["RELU", "LOGISTIC", "TANH", "HARD_SWISH", "ELU", "ABS"]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def small_cache():
+    """Then operations on images as small as these take turns by rows."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SECATEUR_L2_BYTES", "16384")
+        yield
+
+
 def grow(draw, file, images):
     """Add one operator that reads some of `images`; append what it writes."""
     x = draw(st.sampled_from(images))
