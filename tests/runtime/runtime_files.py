@@ -4,73 +4,26 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter as LiteRT
 
-from secateur.litert import write_model
 from secateur.litert.sparse_encoding import encode
 from secateur.runtime import Interpreter
+from tflite_graph import KINDS, Graph
 
-KINDS = schema.BuiltinOperator
-TYPES = {"float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "int8": 9}
 ACTIVATIONS = {None: 0, "relu": 1, "relu_n1_to_1": 2, "relu6": 3, "tanh": 4}
 SAME, VALID = 0, 1
 
 
-class File:
+class File(Graph):
     """A model of one subgraph, built operator by operator; methods return the tensor they write."""
 
     def __init__(self, seed=0):
-        self.model = schema.ModelT()
-        self.model.version = 3
-        self.model.operatorCodes, self.model.buffers = [], [schema.BufferT()]
-        self.graph = schema.SubGraphT()
-        self.graph.tensors, self.graph.operators, self.graph.inputs = [], [], []
-        self.model.subgraphs = [self.graph]
+        super().__init__()
         self.rng = np.random.default_rng(seed)
 
-    def tensor(self, shape, dtype="float32", data=None, signature=None):
-        tensor = schema.TensorT()
-        tensor.name = f"tensor_{len(self.graph.tensors)}"
-        tensor.shape = np.array(shape, np.int32)
-        tensor.type = TYPES[dtype]
-        if signature is not None:
-            tensor.shapeSignature = np.array(signature, np.int32)
-        if data is not None:
-            tensor.buffer = len(self.model.buffers)
-            self.model.buffers.append(schema.BufferT())
-            self.model.buffers[-1].data = np.frombuffer(np.ascontiguousarray(data).tobytes(), "u1")
-        self.graph.tensors.append(tensor)
-        return len(self.graph.tensors) - 1
-
     def constant(self, array, dtype=None):
-        array = np.asarray(array, dtype)
-        return self.tensor(array.shape, str(array.dtype), array)
-
-    def input(self, shape, dtype="float32", signature=None):
-        self.graph.inputs.append(self.tensor(shape, dtype, signature=signature))
-        return self.graph.inputs[-1]
-
-    def shape(self, tensor):
-        return tuple(int(n) for n in self.graph.tensors[tensor].shape)
+        return super().constant(np.asarray(array, dtype))
 
     def op(self, kind, inputs, shape, options=None, dtype="float32", version=1):
-        code = schema.OperatorCodeT()
-        code.builtinCode, code.deprecatedBuiltinCode, code.version = kind, min(kind, 127), version
-        self.model.operatorCodes.append(code)
-        operator = schema.OperatorT()
-        operator.opcodeIndex = len(self.model.operatorCodes) - 1
-        operator.inputs = np.array(inputs, np.int32)
-        output = self.tensor(shape, dtype)
-        operator.outputs = np.array([output], np.int32)
-        if options is not None:
-            name = type(options).__name__.removesuffix("T")
-            operator.builtinOptionsType = getattr(schema.BuiltinOptions, name)
-            operator.builtinOptions = options
-        self.graph.operators.append(operator)
-        return output
-
-    def file(self, outputs):
-        self.graph.outputs = np.array(outputs, np.int32)
-        self.graph.inputs = np.array(self.graph.inputs, np.int32)
-        return write_model(self.model)
+        return super().op(kind, inputs, shape, dtype, options, version)
 
     # -- weights --
 

@@ -25,7 +25,7 @@ def test_damaged_files(kind):
     """Hundreds of them in a process of its own, which must survive them all."""
     source = str(HERE.parents[1] / "src")
     command = [sys.executable, str(HERE / "hostile_worker.py"), kind, "0", str(FILES)]
-    path = {"PYTHONPATH": f"{source}:{HERE}", "PATH": "/usr/bin:/bin"}
+    path = {"PYTHONPATH": f"{source}:{HERE}:{HERE.parent}", "PATH": "/usr/bin:/bin"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, env=path)
     lines = done.stdout.splitlines()
     assert done.returncode == 0, f"after {lines[-1:]}: {done.stderr[-2000:]}"
