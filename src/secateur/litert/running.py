@@ -198,7 +198,9 @@ def _write_job(folder: Path, runs: Sequence[Run], calls: Sequence[Call]) -> None
             files[run.data] = f"{len(files)}.tflite"
             (folder / files[run.data]).write_bytes(run.data)
     job = {
-        "memory": _MEMORY + 16 * max(len(data) for data in files),
+        "memory": _MEMORY
+        + 16 * max(len(data) for data in files)
+        + 4 * sum(array.nbytes for array in arrays),
         "calls": described,
         "runs": [
             {"file": files[run.data], "delegate": run.delegate, "threads": run.threads}

@@ -25,7 +25,7 @@ def ints(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(found, "int32")
 
 
-def array(array: np.ndarray | None) -> tuple[int | None, int]:
+def pointer_and_count(array: np.ndarray | None) -> tuple[int | None, int]:
     """Where an array is, and how many numbers it has; nowhere and none without one."""
     return (None, 0) if array is None else (array.ctypes.data, array.size)
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from secateur.runtime import _native
-from secateur.runtime._arguments import array, check_shapes, floats, ints, pointers
+from secateur.runtime._arguments import check_shapes, floats, ints, pointer_and_count, pointers
 from secateur.runtime._signatures import (
     Binary,
     CActivation,
@@ -186,7 +186,15 @@ class Program:
                 f"columns={columns.size}, values={values.size}"
             )
         arrays = (rows.ctypes.data, rows.size, columns.ctypes.data, values.ctypes.data, values.size)
-        self._call("sparse_conv2d", source, out, window._c(), *arrays, *array(bias), _c(epilogue))
+        self._call(
+            "sparse_conv2d",
+            source,
+            out,
+            window._c(),
+            *arrays,
+            *pointer_and_count(bias),
+            _c(epilogue),
+        )
 
     def conv2d(
         self,
@@ -223,7 +231,7 @@ class Program:
         epilogue: Epilogue | None,
     ) -> None:
         weights, bias = floats(weights), None if bias is None else floats(bias)
-        data = (*array(weights), *array(bias))
+        data = (*pointer_and_count(weights), *pointer_and_count(bias))
         self._call(name, source, out, window._c(), *data, _c(epilogue))
 
     def binary(

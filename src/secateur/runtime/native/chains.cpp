@@ -89,7 +89,8 @@ void Program::each_turn(const Chain& chain, int32_t threads, const F& turn) {
       const Shape& s = value(o.out).shape;
       const int32_t mine = done[i - begin];
       int32_t last = s.height;
-      if (i == begin) last = std::min(last, mine + rows * threads);
+      if (i == begin)
+        last = static_cast<int32_t>(std::min<int64_t>(last, mine + int64_t{rows} * threads));
       for (int32_t id : o.reads)
         if (there(id) < value(id).shape.height) last = std::min(last, o.rows_after(id, there(id)));
       // All but the last turn end with a whole line.
