@@ -1,7 +1,10 @@
 // Operations on large images take turns: each computes some rows, from rows that the one before has just
-// written and that are still in the cache, where whole images would not fit.
+// written and that are still in the cache, where whole images would not fit. Values between them are kept
+// in part: rows that nothing needs any more make room for new ones, in a ring, so that the same memory is
+// written again while it is in the cache. With several threads, each does all of this for a band of rows.
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
 #include <numeric>
 
@@ -26,37 +29,80 @@ static int64_t cache_bytes() {
   return 512 * 1024;
 }
 
+static constexpr int32_t kFar = 1 << 30;
+
 int32_t line_rows(int32_t width) { return kAlign / std::gcd(width, kAlign); }
+static int32_t line_rows(const Shape& s) { return line_rows(s.width); }
+// The nearest whole cache lines, also of negative rows.
+static int32_t down(int32_t row, const Shape& s) { return row & -line_rows(s); }
+static int32_t up(int32_t row, const Shape& s) { return down(row + line_rows(s) - 1, s); }
 
 static int64_t row_bytes(const Shape& s) { return int64_t{s.channels} * s.width * 4; }
 
-void Program::plan_chains() {
+// Operations [begin, end) of a chain have a place each in the vectors here.
+bool Program::inside(const Chain& chain, int32_t id) const {
+  const int32_t writer = value(id).writer;
+  return writer >= static_cast<int32_t>(chain.begin) && writer < static_cast<int32_t>(chain.end);
+}
+
+// Only a chain's last value may be used after it: no other one has a place where all of it would be.
+bool Program::closed(size_t begin, size_t end) const {
+  for (size_t i = begin; i + 1 < end; i++)
+    if (value(operations_[i]->out).last_use >= static_cast<int32_t>(end)) return false;
+  return true;
+}
+
+// The longest chains of which what is kept fits the cache, and as many rows a turn as then do.
+void Program::plan_chains(int32_t threads) {
   chains_.clear();
   const int64_t cache = cache_bytes();
-  // Shared scratch memory is one operation's at a time: the first one's.
-  const auto joins = [&](const Operation& o, bool first) {
-    return o.by_rows() && value(o.out).shape.image() * 4 >= cache / 4 && (first || !o.scratch);
-  };
+  constexpr double part = 0.75;
+  const auto fits = [&](const Chain& c) { return kept_bytes(c) <= part * cache; };
   for (size_t i = 0; i < operations_.size();) {
-    size_t end = i;
-    double bytes = 0;  // for each row of the first output
-    int32_t rows = 0;
+    Chain chain{i, i + 1, 0, 1};
     const double height = value(operations_[i]->out).shape.height;
-    for (; end < operations_.size() && joins(*operations_[end], end == i); end++) {
-      const Shape& s = value(operations_[end]->out).shape;
-      bytes += static_cast<double>(row_bytes(s)) * s.height / height;
-      const auto fit = static_cast<int32_t>(static_cast<double>(cache) / 2 / bytes);
-      if (fit < kMinRows) break;
-      rows = fit;
+    for (size_t end = i; end < operations_.size() && joins(i, end, cache / 4); end++) {
+      const Shape& last = value(operations_[end]->out).shape;
+      const int32_t lines = line_rows(last);
+      const auto least = static_cast<int32_t>(std::ceil(kMinRows * last.height / height));
+      Chain longer{i, end + 1, up(std::max(1, least), last), 1};
+      if (end > i && !fits(longer)) break;
+      longer.bands = std::clamp(last.height / std::max(lines, kMinRows), 1, threads);
+      // Too few bands would leave threads without work.
+      if (end > i && closed(i, end + 1) && 2 * longer.bands > threads) chain = longer;
     }
-    if (end < i + 2) {
-      chains_.push_back({i, i + 1, 0});
-      i++;
-      continue;
+    if (chain.rows) {
+      const Shape& last = value(operations_[chain.end - 1]->out).shape;
+      for (Chain more = chain; more.rows < last.height && fits(more); more.rows += line_rows(last))
+        chain.rows = more.rows;
     }
-    chains_.push_back({i, end, rows});
-    i = end;
+    chains_.push_back(chain);
+    i = chain.end;
   }
+}
+
+int32_t Program::band_edge(const Chain& chain, int32_t band) const {
+  const Shape& last = value(operations_[chain.end - 1]->out).shape;
+  if (band == chain.bands) return last.height;
+  return down(static_cast<int32_t>(int64_t{last.height} * band / chain.bands) + line_rows(last) / 2, last);
+}
+
+// Of a chain's rings and of what a turn adds to its last value.
+int64_t Program::kept_bytes(Chain chain) const {
+  chain.bands = 1;
+  const std::vector<int32_t> rings = ring_rows(chain);
+  int64_t bytes = 0;
+  for (size_t i = 0; i < rings.size(); i++)
+    bytes += rings[i] * row_bytes(value(operations_[chain.begin + i]->out).shape);
+  return bytes;
+}
+
+// Whether an operation can be in a chain that begins with operation `first`.
+bool Program::joins(size_t first, size_t i, int64_t large) const {
+  const Operation& o = *operations_[i];
+  const auto is_large = [&](int32_t id) { return value(id).shape.image() * 4 >= large; };
+  const auto read = [&](int32_t id) { return value(id).writer >= static_cast<int32_t>(first) && is_large(id); };
+  return o.by_rows() && (is_large(o.out) || std::any_of(o.reads.begin(), o.reads.end(), read));
 }
 
 // Within a chain, everything lives from its first operation to its last.
@@ -70,114 +116,100 @@ Program::Life Program::life(const Value& v) const {
   return {find(v.writer)->begin, find(v.last_use)->end};
 }
 
-// Calls turn(operation, first row, last row, rows done of each operation) for each turn of one image.
-template <class F>
-void Program::each_turn(const Chain& chain, int32_t threads, const F& turn) {
-  const auto [begin, end, rows] = chain;
-  std::vector<int32_t> done(end - begin);
-  // Rows of a value that are there; all of those from before the chain.
-  const auto there = [&, begin = begin](int32_t id) {
-    const Value& v = value(id);
-    const auto writer = static_cast<size_t>(v.writer);
-    return v.writer < 0 || writer < begin ? v.shape.height : done[writer - begin];
-  };
-  // Until all are complete: the last one need not be the last to be.
-  for (bool more = true; more;) {
-    more = false;
-    for (size_t i = begin; i < end; i++) {
-      const Operation& o = *operations_[i];
-      const Shape& s = value(o.out).shape;
-      const int32_t mine = done[i - begin];
-      int32_t last = s.height;
-      if (i == begin)
-        last = static_cast<int32_t>(std::min<int64_t>(last, mine + int64_t{rows} * threads));
-      for (int32_t id : o.reads)
-        if (there(id) < value(id).shape.height) last = std::min(last, o.rows_after(id, there(id)));
-      // All but the last turn end with a whole line.
-      const int32_t whole = line_rows(s.width);
-      if (last < s.height) last = (i == begin ? last + whole - 1 : last) / whole * whole;
-      last = std::min(last, s.height);
-      more |= last < s.height;
-      if (last <= mine) continue;
-      turn(i, mine, last, done);
-      done[i - begin] = last;
+// How far each operation must come so that the last one has done the rows before `rows`. They may lie before
+// the image: then the others have not come as far as the image's first row needs.
+void Program::set_goals(const Chain& chain, int32_t rows, std::vector<int32_t>& goals) const {
+  std::fill(goals.begin(), goals.end(), -kFar);
+  goals.back() = rows;
+  for (size_t i = chain.end; i-- > chain.begin;) {
+    const int32_t goal = goals[i - chain.begin];
+    if (goal == -kFar) continue;
+    for (int32_t id : operations_[i]->reads) {
+      if (!inside(chain, id)) continue;
+      const Shape& s = value(id).shape;
+      int32_t& its = goals[static_cast<size_t>(value(id).writer) - chain.begin];
+      its = std::max(its, std::min(s.height, up(operations_[i]->last_row(id, goal), s)));
     }
   }
 }
 
-void Program::run_chain(const Run& run, const Chain& chain, double* seconds) {
-  using Clock = std::chrono::steady_clock;
-  const size_t begin = chain.begin;
-  Clock::time_point before = seconds ? Clock::now() : Clock::time_point();
-  const auto took = [&](size_t i) {
-    if (!seconds) return;
-    const Clock::time_point now = Clock::now();
-    seconds[i] += std::chrono::duration<double>(now - before).count();
-    before = now;
-  };
-  if (!chain.rows) {
-    operations_[begin]->run(run);
-    return took(begin);
-  }
-  for (int32_t image = 0; image < run.batch; image++) {
-    for (size_t i = begin; i < chain.end; i++)
-      values_[static_cast<size_t>(operations_[i]->out)].base = 0;
-    each_turn(chain, run.pool.size(), [&](size_t i, int32_t mine, int32_t last, const auto& done) {
-      make_room(chain, operations_[i]->out, done, last);
-      operations_[i]->run_rows(run, image, mine, last);
-      took(i);
-    });
+// The first row of the output of each operation that is still needed when they have done so many rows.
+void Program::set_needs(const Chain& chain, const std::vector<int32_t>& done, std::vector<int32_t>& needs) const {
+  needs = done;
+  for (size_t i = chain.begin; i < chain.end; i++) {
+    for (int32_t id : operations_[i]->reads) {
+      if (!inside(chain, id)) continue;
+      int32_t& its = needs[static_cast<size_t>(value(id).writer) - chain.begin];
+      its = std::min(its, down(operations_[i]->first_row(id, done[i - chain.begin]), value(id).shape));
+    }
   }
 }
 
-// Values that only a chain's operations see are kept in part: rows that nothing needs any more make
-// room for new ones, so that the same memory is used again while it is in the cache.
-void Program::plan_windows(int32_t threads) {
+// Calls turn(operation, first row, last row, needs before it) for each turn of a band of one image.
+template <class F>
+void Program::each_turn(const Chain& chain, int32_t band, const F& turn) const {
+  std::vector<int32_t> done(chain.end - chain.begin), goals(done), needs(done);
+  // They begin with the first row that the band needs.
+  const int32_t begin = band_edge(chain, band), end = band_edge(chain, band + 1);
+  for (size_t i = 0; i + 1 < done.size(); i++) done[i] = value(operations_[chain.begin + i]->out).shape.height;
+  done.back() = begin;
+  for (size_t i = chain.end; i-- > chain.begin;)
+    for (int32_t id : operations_[i]->reads)
+      if (inside(chain, id)) {
+        int32_t& its = done[static_cast<size_t>(value(id).writer) - chain.begin];
+        its = std::min(its, down(operations_[i]->first_row(id, done[i - chain.begin]), value(id).shape));
+      }
+  // The first turns bring the others as far as the last one's first rows need.
+  int32_t rows = begin;
+  const auto ahead = [&] {
+    set_goals(chain, rows, goals);
+    for (size_t i = 0; i < done.size(); i++)
+      if (goals[i] > done[i]) return true;
+    return false;
+  };
+  while (ahead()) rows -= chain.rows;
+  while (rows < end) {
+    rows = std::min(end, rows + chain.rows);
+    set_goals(chain, rows, goals);
+    set_needs(chain, done, needs);
+    for (size_t i = 0; i < done.size(); i++) {
+      if (goals[i] <= done[i]) continue;
+      turn(chain.begin + i, done[i], goals[i], needs[i]);
+      done[i] = goals[i];
+    }
+  }
+}
+
+// How many rows of each value are needed at a time.
+std::vector<int32_t> Program::ring_rows(const Chain& chain) const {
+  std::vector<int32_t> rings(chain.end - chain.begin, 1);
+  for (int32_t band = 0; band < chain.bands; band++)
+    each_turn(chain, band, [&](size_t i, int32_t, int32_t goal, int32_t needed) {
+      int32_t& rows = rings[i - chain.begin];
+      rows = std::max(rows, up(goal, value(operations_[i]->out).shape) - needed);
+    });
+  for (size_t i = chain.begin; i < chain.end; i++)
+    rings[i - chain.begin] = up(rings[i - chain.begin], value(operations_[i]->out).shape);
+  return rings;
+}
+
+// Rows of a value that only its chain sees are kept in a ring.
+void Program::plan_rings() {
   for (size_t i = 0; i < values_.size(); i++) {
-    const auto id = static_cast<int32_t>(i);
-    values_[i].window = values_[i].base = 0;
-    set_pitch(id, values_[i].shape.pitch());
+    values_[i].ring = 0;
+    set_pitch(static_cast<int32_t>(i), values_[i].shape.pitch());
   }
   for (const Chain& chain : chains_) {
     if (!chain.rows) continue;
-    std::vector<int32_t> most(chain.end - chain.begin);
-    each_turn(chain, threads, [&](size_t i, int32_t, int32_t last, const auto& done) {
-      int32_t& rows = most[i - chain.begin];
-      rows = std::max(rows, last - first_needed(chain, operations_[i]->out, done));
-    });
-    for (size_t i = chain.begin; i < chain.end; i++) {
+    const std::vector<int32_t> rings = ring_rows(chain);
+    for (size_t i = chain.begin; i + 1 < chain.end; i++) {
       const int32_t id = operations_[i]->out;
       Value& v = values_[static_cast<size_t>(id)];
-      const int32_t rows = most[i - chain.begin];
-      const bool inside = v.last_use > v.writer && static_cast<size_t>(v.last_use) < chain.end;
-      if (!inside || rows >= v.shape.height) continue;
-      v.window = rows;
-      set_pitch(id, Shape{1, rows, v.shape.width}.pitch());
+      v.ring = rings[i - chain.begin];
+      v.copies = chain.bands;
+      set_pitch(id, Shape{1, v.ring, v.shape.width}.pitch());
     }
   }
-}
-
-// The first row of a value that operations of a chain still read once they have done so many rows.
-int32_t Program::first_needed(const Chain& chain, int32_t id, const std::vector<int32_t>& done) const {
-  int32_t first = value(id).shape.height;
-  for (size_t i = chain.begin; i < chain.end; i++)
-    for (int32_t read : operations_[i]->reads)
-      if (read == id) first = std::min(first, operations_[i]->first_row(id, done[i - chain.begin]));
-  first = std::min(first, done[static_cast<size_t>(value(id).writer) - chain.begin]);
-  const int32_t whole = line_rows(value(id).shape.width);
-  return first / whole * whole;
-}
-
-// Before rows up to `last` are written: if they do not fit, the rows that are needed move to the front.
-void Program::make_room(const Chain& chain, int32_t id, const std::vector<int32_t>& done, int32_t last) {
-  Value& v = values_[static_cast<size_t>(id)];
-  if (!v.window || last - v.base <= v.window) return;
-  const int32_t first = first_needed(chain, id, done), end = done[static_cast<size_t>(v.writer) - chain.begin];
-  const int64_t width = v.shape.width;
-  float* to = arena_.get() + v.offset;
-  for (int32_t c = 0; c < v.shape.channels; c++, to += v.pitch)
-    std::copy(to + (first - v.base) * width, to + (end - v.base) * width, to);
-  v.base = first;
 }
 
 void Program::set_pitch(int32_t id, int64_t pitch) {
@@ -186,6 +218,53 @@ void Program::set_pitch(int32_t id, int64_t pitch) {
   v.pitch = pitch;
   for (const auto& o : operations_)
     if (std::find(o->reads.begin(), o->reads.end(), id) != o->reads.end()) o->set_pitch(id, pitch);
+}
+
+// Some rows of one operation, in pieces within which no ring begins again, except where the operation
+// itself knows how to go on.
+void Program::run_piece(Run& run, size_t i, int32_t image, int32_t begin, int32_t end) const {
+  const Operation& o = *operations_[i];
+  run.start_ring(o.out, end);
+  while (begin < end) {
+    int32_t stop = end;
+    const auto place = [&](int32_t id, int32_t row, bool whole) {
+      const Value& v = value(id);
+      if (!v.ring) return;
+      const int32_t base = run.set_base(id, row);
+      if (whole) stop = std::min(stop, base + v.ring);
+    };
+    for (int32_t id : o.reads) place(id, o.first_row(id, begin), !o.goes_on(id));
+    place(o.out, begin, true);
+    o.run_rows(run, image, begin, stop);
+    begin = stop;
+  }
+}
+
+void Program::run_chain(const Run& run, const Chain& chain, double* seconds) const {
+  using Clock = std::chrono::steady_clock;
+  // Adds the time of `work` to `sum`, if there is one.
+  const auto time = [](double* sum, const auto& work) {
+    if (!sum) return work();
+    const Clock::time_point before = Clock::now();
+    work();
+    *sum += std::chrono::duration<double>(Clock::now() - before).count();
+  };
+  const size_t begin = chain.begin, count = chain.end - begin;
+  double* const first = seconds ? seconds + begin : nullptr;
+  if (!chain.rows) return time(first, [&] { operations_[begin]->run(run); });
+  // Bands run at the same time, and what they take is the mean of theirs.
+  std::vector<std::vector<double>> times(static_cast<size_t>(seconds ? chain.bands : 0), std::vector<double>(count));
+  for (int32_t image = 0; image < run.batch; image++) {
+    run.pool.each(chain.bands, [&](int64_t band, int) {
+      Run mine = run.of_band(static_cast<int32_t>(band));
+      each_turn(chain, static_cast<int32_t>(band), [&](size_t i, int32_t done, int32_t goal, int32_t) {
+        time(seconds ? &times[static_cast<size_t>(band)][i - begin] : nullptr,
+             [&] { run_piece(mine, i, image, done, goal); });
+      });
+    });
+  }
+  for (const auto& its : times)
+    for (size_t i = 0; i < count; i++) first[i] += its[i] / chain.bands;
 }
 
 }  // namespace secateur

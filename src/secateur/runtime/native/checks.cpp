@@ -92,14 +92,15 @@ secateur_window checked(const secateur_window* window, const Shape& in, const Sh
   return w;
 }
 
-int32_t window_rows(const secateur_window& w, int32_t rows) {
-  const int64_t room = int64_t{rows} + w.pad_top - (int64_t{w.kernel_height} - 1) * w.dilation_height - 1;
-  return room < 0 ? 0 : static_cast<int32_t>(room / w.stride_height + 1);
+int32_t window_first_row(const secateur_window& w, int32_t begin) {
+  const int64_t first = int64_t{begin} * w.stride_height - w.pad_top;
+  return static_cast<int32_t>(std::clamp<int64_t>(first, 0, INT32_MAX));
 }
 
-int32_t window_first_row(const secateur_window& w, int32_t row) {
-  const int64_t first = int64_t{row} * w.stride_height - w.pad_top;
-  return static_cast<int32_t>(std::clamp<int64_t>(first, 0, INT32_MAX));
+int32_t window_last_row(const secateur_window& w, int32_t end) {
+  constexpr int64_t kLimit = 1 << 29;
+  const int64_t last = (int64_t{end} - 1) * w.stride_height - w.pad_top + (int64_t{w.kernel_height} - 1) * w.dilation_height;
+  return static_cast<int32_t>(std::clamp<int64_t>(last + 1, -kLimit, kLimit));
 }
 
 std::string window_text(const secateur_window& w) {

@@ -17,10 +17,10 @@ Finish make_finish(const secateur_activation* a);
 // A window that fits its image, for which an output of this size is right.
 secateur_window checked(const secateur_window* window, const Shape& in, const Shape& out);
 
-// How many output rows need no more than the first `rows` rows of an image that goes on below.
-int32_t window_rows(const secateur_window& w, int32_t rows);
-// The first image row that output row `row` reads.
-int32_t window_first_row(const secateur_window& w, int32_t row);
+// Output rows [begin, end) read image rows [window_first_row(begin), window_last_row(end)), some of which may lie
+// below the image.
+int32_t window_first_row(const secateur_window& w, int32_t begin);
+int32_t window_last_row(const secateur_window& w, int32_t end);
 
 // "3x3 stride 2", and what follows an operation: "+ relu6".
 std::string window_text(const secateur_window& w);

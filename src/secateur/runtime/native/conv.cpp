@@ -9,14 +9,18 @@
 namespace secateur {
 namespace {
 
-// Rows that are computed aside before they are copied to where they belong.
-constexpr int32_t kAsideRows = 48;
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// In turns, inputs are repacked for so many rows at a time, or for more if these are not whole cache lines.
+constexpr int32_t kRepackRows = 8;
+// Rows of a sparse matrix that threads share among themselves.
+constexpr int32_t kUnitRows = 128;
 
 class Conv : public Operation {
  public:
   Conv(const Program& p, int32_t in_id, int32_t out_id, const secateur_window& w, const Finish& f,
        int32_t residual)
-      : in_(in_id), residual_(residual), finish_(f), lanes_(p.kernels.lanes) {
+      : in_(in_id), residual_(residual), window_(w), finish_(f), lanes_(p.kernels.lanes) {
     const Value& in = p.value(in_id);
     const Shape& to = p.value(out_id).shape;
     reads = {in_id};
@@ -26,13 +30,9 @@ class Conv : public Operation {
                        w.stride_width == 1 && in.shape.pixels() == to.pixels();
     const bool outside = in.kind == Kind::kInput;
     repacks_ = !point || outside;
-    in_pitch_ = in.shape.pitch();
     channels_ = in.shape.channels;
-    kernel_width_ = w.kernel_width;
-    if (repacks_) {
-      repack_ = Repack(in.shape, to, w, outside);
-      scratch = repack_.size();
-    }
+    if (repacks_) repack_ = Repack(in.shape, to, w, outside);
+    pitch_ = repacks_ ? repack_.plane(repack_.rows()) : in.shape.pitch();
     row_ = repacks_ ? repack_.row() : to.width;
     // With wider rows than the output's, results lie apart at first, unless rows are whole vectors.
     by_row_ = row_ != to.width && to.width % lanes_ == 0;
@@ -45,38 +45,71 @@ class Conv : public Operation {
   int64_t pixels() const { return by_row_ ? width_ : pixels_; }
   int32_t offset(int64_t column) const {
     const int64_t tap = column / channels_, c = column % channels_;
-    if (!repacks_) return static_cast<int32_t>(c * in_pitch_);
-    return repack_.offset(tap / kernel_width_, tap % kernel_width_, c);
+    if (!repacks_) return static_cast<int32_t>(c * pitch_);
+    return repack_.offset(tap / window_.kernel_width, tap % window_.kernel_width, c);
   }
+  int32_t rows_a_unit() const { return aside_ ? kAsideRows : kUnitRows; }
   void set(std::unique_ptr<Matrix> matrix) {
     matrix_ = std::move(matrix);
-    if (aside_)
-      thread_scratch = int64_t{kAsideRows} * matrix_->widest * lanes_;
+    set_turns(false);
     text += ", tile " + std::to_string(matrix_->tile((pixels() + lanes_ - 1) / lanes_) * lanes_);
   }
   int64_t weight_bytes() const override { return matrix_->bytes(); }
 
+  void set_turns(bool turns) override {
+    const int64_t aside = aside_ ? align(int64_t{kAsideRows} * matrix_->widest * lanes_) : 0;
+    thread_scratch = aside;
+    if (!repacks_) return;
+    set_plane(repack_.plane(turns ? repack_.rows(repack_rows()) : repack_.rows()));
+    const int64_t size = repack_.size(pitch_);
+    scratch = turns ? 0 : size;
+    if (turns) thread_scratch += size;
+  }
   void run(const Run& run) const override {
-    for (int32_t n = 0; n < run.batch; n++) run_rows(run, n, 0, run.view(out, n).shape.height);
-  }
-  // Copied inputs are copied at once.
-  bool by_rows() const override { return true; }
-  int32_t rows_after(int32_t value, int32_t rows) const override {
-    return value == in_ && repacks_ ? 0 : rows;
-  }
-  int32_t first_row(int32_t value, int32_t row) const override {
-    return value == in_ && repacks_ ? 0 : row;
+    for (int32_t n = 0; n < run.batch; n++) {
+      const View in = run.view(in_, n);
+      if (repacks_) repack_.run(run.kernels, in, run.scratch(), pitch_, 0, repack_.rows(), run.pool);
+      multiply(run, n, repacks_ ? run.scratch() : in.data, 0, run.view(out, n).shape.height);
+    }
   }
 
+  bool by_rows() const override { return true; }
+  int32_t first_row(int32_t value, int32_t begin) const override {
+    return value == in_ ? window_first_row(window_, begin) : begin;
+  }
+  int32_t last_row(int32_t value, int32_t end) const override {
+    return value == in_ ? window_last_row(window_, end) : end;
+  }
+  bool goes_on(int32_t value) const override { return value == in_ && repacks_; }
   void run_rows(const Run& run, int32_t n, int32_t begin, int32_t end) const override {
-    const Matrix& m = *matrix_;
-    const View in = run.view(in_, n), to = run.view(out, n);
-    const float* residual = residual_ < 0 ? nullptr : run.view(residual_, n).data;
-    const float* base = in.data;
-    if (repacks_) {
-      if (begin == 0) repack_.run(run.kernels, in, run.scratch(), run.pool);
-      base = run.scratch();
+    const View in = run.view(in_, n);
+    if (!repacks_) return multiply(run, n, in.data, begin, end);
+    float* const repacked = run.scratch_of(0) + (thread_scratch - repack_.size(pitch_));
+    for (int32_t row = begin; row < end; row += repack_rows()) {
+      const int32_t last = std::min(end, row + repack_rows());
+      repack_.run(run.kernels, in, repacked, pitch_, row, repack_.rows(last), run.pool);
+      multiply(run, n, repacked - row * row_, row, last);
     }
+  }
+
+  void set_pitch(int32_t value, int64_t pitch) override {
+    if (value == in_ && !repacks_) set_plane(pitch);
+  }
+
+ private:
+  int32_t repack_rows() const {
+    return by_row_ || aside_ ? kRepackRows : std::max(kRepackRows, line_rows(static_cast<int32_t>(width_)));
+  }
+  void set_plane(int64_t pitch) {
+    matrix_->set_pitch(pitch_, pitch);
+    pitch_ = pitch;
+  }
+
+  // `base` is where pixel 0 of the first channel would be.
+  void multiply(const Run& run, int32_t n, const float* base, int32_t begin, int32_t end) const {
+    const Matrix& m = *matrix_;
+    const View to = run.view(out, n);
+    const View residual = residual_ < 0 ? View{} : run.view(residual_, n);
     // Whole cache lines: the first and last may hold pixels of other rows, which are computed again.
     const int64_t first = by_row_ || aside_ ? begin * row_ : begin * row_ / kAlign * kAlign;
     int64_t last = std::min(pixels_, end * row_), lines = 1;
@@ -84,41 +117,37 @@ class Conv : public Operation {
       last = first + width_;
       lines = end - begin;
     }
-    const int32_t vectors = m.tile((last - first + lanes_ - 1) / lanes_);
-    const int64_t step = int64_t{vectors} * lanes_;
-    const int64_t line_tiles = (last - first + step - 1) / step, tiles = line_tiles * lines;
-    // With several threads, enough pieces that none waits long for the last one.
-    const int64_t wanted = run.pool.size() == 1 ? 1 : (4 * run.pool.size() + tiles - 1) / tiles;
-    const int64_t parts = std::min<int64_t>(wanted, m.units);
-    run.pool.each(tiles * parts, [&](int64_t item, int thread) {
-      const int64_t part = item % parts, tile = item / parts;
-      const int64_t line = tile / line_tiles, shift = tile % line_tiles * step;
-      const int64_t at = first + shift + line * row_;
-      const int64_t left = (last - first - shift + lanes_ - 1) / lanes_;
+    // Each thread has output channels of its own, which it then finds in its cache; where there are too few of
+    // them, threads share the pixels as well.
+    const int64_t vectors = ceil_div(last - first, lanes_), threads = run.pool.size();
+    const int64_t parts = std::min<int64_t>(threads, m.units);
+    const int64_t shares = std::min(ceil_div(threads, parts * lines), vectors);
+    const int64_t share = ceil_div(vectors, shares), widest = m.tile(share), tiles = ceil_div(share, widest);
+    run.pool.each(parts * lines * shares * tiles, [&](int64_t item, int thread) {
+      const int64_t tile = item % tiles, its = item / tiles % shares;
+      const int64_t line = item / tiles / shares % lines, part = item / tiles / shares / lines;
+      const int64_t vector = vectors * its / shares + tile * widest;
+      const int64_t end_vector = std::min(vectors * (its + 1) / shares, vector + widest);
+      if (vector >= end_vector) return;
+      const int64_t shift = vector * lanes_, at = first + shift + line * row_;
       Tile t{};
       t.in = base + at;
-      t.vectors = static_cast<int32_t>(std::min<int64_t>(vectors, left));
+      t.vectors = static_cast<int32_t>(end_vector - vector);
       t.begin = static_cast<int32_t>(m.units * part / parts);
       t.end = static_cast<int32_t>(m.units * (part + 1) / parts);
       t.finish = &finish_;
       if (aside_) return work_aside(run, t, at, last, to, residual, run.scratch_of(thread));
       const int64_t place = by_row_ ? (begin + line) * width_ + shift : at;
       t.out = to.data + place;
-      t.residual = residual ? residual + place : nullptr;
+      t.residual = residual.data ? residual.data + place : nullptr;
       t.pitch = to.pitch;
+      t.residual_pitch = residual.pitch;
       m.multiply(run.kernels, t);
     });
   }
 
-  void set_pitch(int32_t value, int64_t pitch) override {
-    if (value != in_ || repacks_) return;
-    matrix_->set_pitch(in_pitch_, pitch);
-    in_pitch_ = pitch;
-  }
-
- private:
   void work_aside(const Run& run, Tile t, int64_t at, int64_t limit, const View& to,
-                  const float* residual, float* aside) const {
+                  const View& residual, float* aside) const {
     const Matrix& m = *matrix_;
     const int32_t end = t.end, step = kAsideRows / m.rows_a_unit;
     const int64_t last = std::min(limit, at + int64_t{t.vectors} * lanes_);
@@ -134,14 +163,15 @@ class Conv : public Operation {
       const int32_t last_row = std::min(m.rows, t.end * m.rows_a_unit);
       for (int32_t r = first_row; r < last_row; r++) {
         const float* from = aside + (r - first_row) * t.pitch;
-        const int64_t plane = m.channel(r) * to.pitch;
+        float* const plane = to.plane(r);
+        const float* const added = residual.data ? residual.plane(r) : nullptr;
         for (int64_t y = at / row_, x = at % row_, i = at; i < last; y++, x = 0) {
           const int64_t inside = std::min(to.shape.width - x, last - i);
           if (inside > 0) {
-            const int64_t place = plane + y * to.shape.width + x;
-            std::copy(from + (i - at), from + (i - at) + inside, to.data + place);
+            const int64_t place = y * to.shape.width + x;
+            std::copy(from + (i - at), from + (i - at) + inside, plane + place);
             if (!finishes)
-              run.kernels.finish(finish_, to.data + place, residual ? residual + place : nullptr, inside);
+              run.kernels.finish(finish_, plane + place, added ? added + place : nullptr, inside);
           }
           i += row_ - x;
         }
@@ -150,11 +180,14 @@ class Conv : public Operation {
   }
 
   int32_t in_, residual_;
+  secateur_window window_;
   Finish finish_;
   int lanes_;
   bool repacks_, aside_, by_row_;
   Repack repack_;
-  int64_t in_pitch_, channels_, kernel_width_, row_, width_, pixels_;
+  // Between the planes that the matrix reads.
+  int64_t pitch_;
+  int64_t channels_, row_, width_, pixels_;
   std::unique_ptr<Matrix> matrix_;
 };
 
@@ -193,7 +226,8 @@ void add_sparse_conv(Program& p, int32_t in, int32_t out, const secateur_window*
     auto conv = std::make_unique<Conv>(p, in, out, w, finish, residual);
     conv->text = text.str();
     const auto offset = [&](int64_t column) { return conv->offset(column); };
-    conv->set(pack_sparse(p.kernels, rows, to.channels, from.channels, conv->pixels(), offset, offsets));
+    conv->set(pack_sparse(p.kernels, rows, to.channels, from.channels, conv->pixels(), conv->rows_a_unit(),
+                          offset, offsets));
     operation = std::move(conv);
   }
   operation->multiply_adds = rows.count * to.pixels();

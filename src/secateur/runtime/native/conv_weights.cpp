@@ -42,32 +42,39 @@ namespace {
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // What a tile reads stays in the nearer caches: the columns are cut into blocks of which all rows are
-// computed before the next one's turn. Rows go in the order of their lengths, which makes the inner
-// loop's end predictable.
+// computed before the next one's turn. In each block the rows of a unit go in the order of their lengths
+// there, which makes the inner loop's end predictable.
 class SparseMatrix : public Matrix {
  public:
-  SparseMatrix(const Kernels& k, const Rows& r, int32_t row_count, int64_t channels,
-               int64_t pixels, const Offset& offset, const std::vector<float>& bias) {
-    rows = units = row_count;
+  SparseMatrix(const Kernels& k, const Rows& r, int32_t row_count, int64_t channels, int64_t pixels,
+               int32_t unit, const Offset& offset, const std::vector<float>& bias) {
+    rows = row_count;
+    rows_a_unit = unit;
+    units = static_cast<int32_t>(ceil_div(rows, unit));
     choose_tile(k, r.count, channels, pixels);
-    order_.resize(static_cast<size_t>(rows));
-    std::iota(order_.begin(), order_.end(), 0);
-    std::stable_sort(order_.begin(), order_.end(), [&](int32_t a, int32_t b) {
-      return r.starts[a + 1] - r.starts[a] < r.starts[b + 1] - r.starts[b];
-    });
-    for (int32_t o : order_) bias_.push_back(bias[static_cast<size_t>(o)]);
-    const int64_t width = ceil_div(channels, blocks_);
     entries_.reserve(static_cast<size_t>(r.count));
     starts_.push_back(0);
+    const int64_t width = ceil_div(channels, blocks_);
     for (int64_t block = 0; block < blocks_; block++) {
-      for (int32_t o : order_) {
-        for (int32_t i = r.starts[o]; i < r.starts[o + 1]; i++) {
-          const int64_t channel = r.columns[i] % channels;
-          if (channel / width == block) entries_.push_back({offset(r.columns[i]), r.values[i]});
-        }
+      const auto here = [&](int32_t i) { return r.columns[i] % channels / width == block; };
+      std::vector<int32_t> lengths(static_cast<size_t>(rows));
+      for (int32_t o = 0; o < rows; o++) {
+        for (int32_t i = r.starts[o]; i < r.starts[o + 1]; i++) lengths[static_cast<size_t>(o)] += here(i);
+        order_.push_back(o);
+      }
+      const auto first = order_.end() - rows;
+      for (int32_t begin = 0; begin < rows; begin += unit)
+        std::stable_sort(first + begin, first + std::min(rows, begin + unit), [&](int32_t a, int32_t b) {
+          return lengths[static_cast<size_t>(a)] < lengths[static_cast<size_t>(b)];
+        });
+      for (auto row = first; row != order_.end(); row++) {
+        for (int32_t i = r.starts[*row]; i < r.starts[*row + 1]; i++)
+          if (here(i)) entries_.push_back({offset(r.columns[i]), r.values[i]});
         starts_.push_back(static_cast<int32_t>(entries_.size()));
       }
     }
+    for (int32_t i = 0; i < rows; i++) bias_.push_back(bias[static_cast<size_t>(order_[static_cast<size_t>(i)])]);
+    for (int32_t o : order_) places_.push_back(o % unit);
   }
 
   void multiply(const Kernels& kernels, const Tile& tile) const override {
@@ -76,32 +83,32 @@ class SparseMatrix : public Matrix {
     t.out = tile.out;
     t.residual = tile.residual;
     t.pitch = tile.pitch;
+    t.residual_pitch = tile.residual_pitch;
     t.entries = entries_.data();
-    t.rows = tile.from_begin ? nullptr : order_.data();
-    t.first = t.begin = tile.begin;
-    t.end = tile.end;
+    t.begin = tile.begin * rows_a_unit;
+    t.end = std::min(rows, tile.end * rows_a_unit);
     t.vectors = tile.vectors;
     for (int64_t block = 0; block < blocks_; block++) {
       t.starts = starts_.data() + block * rows;
+      t.rows = (tile.from_begin ? places_ : order_).data() + block * rows;
       t.bias = block ? nullptr : bias_.data();
       t.finish = block + 1 == blocks_ ? tile.finish : nullptr;
       kernels.sparse(t);
     }
   }
 
-  int32_t channel(int32_t row) const override { return order_[static_cast<size_t>(row)]; }
   void set_pitch(int64_t before, int64_t pitch) override {
-    for (Entry& e : entries_) e.offset = static_cast<int32_t>(e.offset / before * pitch);
+    for (Entry& e : entries_) e.offset = static_cast<int32_t>(e.offset / before * pitch + e.offset % before);
   }
   int64_t bytes() const override {
-    return static_cast<int64_t>(entries_.size() * sizeof(Entry) + bias_.size() * 4 +
-                                (starts_.size() + order_.size()) * 4);
+    return static_cast<int64_t>(entries_.size() * sizeof(Entry) +
+                                (bias_.size() + starts_.size() + order_.size() + places_.size()) * 4);
   }
 
  private:
   void choose_tile(const Kernels& k, int64_t count, int64_t channels, int64_t pixels) {
     // A block's part of a tile fits the first-level cache; rows of few non-zeros are not cut up.
-    constexpr int64_t cache = 48 * 1024, least = 24;
+    constexpr int64_t cache = 48 * 1024, least = 12;
     widest = 6;
     const int64_t vectors = tile(ceil_div(pixels, k.lanes));
     const int64_t bytes = channels * vectors * k.lanes * 4;
@@ -109,7 +116,9 @@ class SparseMatrix : public Matrix {
   }
 
   std::vector<Entry> entries_;
-  std::vector<int32_t> starts_, order_;
+  std::vector<int32_t> starts_;
+  // Output channels, and where they are in their unit, as the rows of each block come.
+  std::vector<int32_t> order_, places_;
   std::vector<float> bias_;
   int64_t blocks_ = 1;
 };
@@ -138,6 +147,7 @@ class DenseMatrix : public Matrix {
     t.out = tile.out;
     t.residual = tile.residual;
     t.pitch = tile.pitch;
+    t.residual_pitch = tile.residual_pitch;
     t.offsets = offsets_.data();
     t.weights = weights_.data();
     t.bias = bias_.data();
@@ -151,9 +161,8 @@ class DenseMatrix : public Matrix {
     kernels.dense(t);
   }
 
-  int32_t channel(int32_t row) const override { return row; }
   void set_pitch(int64_t before, int64_t pitch) override {
-    for (int32_t& offset : offsets_) offset = static_cast<int32_t>(offset / before * pitch);
+    for (int32_t& o : offsets_) o = static_cast<int32_t>(o / before * pitch + o % before);
   }
   int64_t bytes() const override {
     return static_cast<int64_t>((weights_.size() + offsets_.size() + bias_.size()) * 4);
@@ -168,9 +177,9 @@ class DenseMatrix : public Matrix {
 }  // namespace
 
 std::unique_ptr<Matrix> pack_sparse(const Kernels& k, const Rows& r, int32_t rows, int64_t channels,
-                                    int64_t pixels, const Offset& offset,
+                                    int64_t pixels, int32_t rows_a_unit, const Offset& offset,
                                     const std::vector<float>& bias) {
-  return std::make_unique<SparseMatrix>(k, r, rows, channels, pixels, offset, bias);
+  return std::make_unique<SparseMatrix>(k, r, rows, channels, pixels, rows_a_unit, offset, bias);
 }
 
 std::unique_ptr<Matrix> pack_dense(const Kernels& k, const float* weights, int32_t rows, int64_t depth,

@@ -15,27 +15,29 @@ std::vector<float> checked_bias(const Array& bias, int32_t count);
 // Where the input of a column begins.
 using Offset = std::function<int32_t(int64_t column)>;
 
+// Rows that are computed aside before they are copied to where they belong.
+constexpr int32_t kAsideRows = 48;
+
 // A tile of pixels of one thread's work.
 struct Tile {
   const float* in;
   float* out;
   const float* residual;
-  int64_t pitch;
+  int64_t pitch, residual_pitch;
   int32_t vectors;
   int32_t begin, end;  // units
-  bool from_begin;     // rows of `out` are counted from the first one of `begin`
+  // Rows of `out` are counted from the first one of `begin`, and there are at most kAsideRows.
+  bool from_begin;
   const Finish* finish;
 };
 
-// A packed matrix; its work is cut into units of some rows each.
+// A packed matrix; its work is cut into units of some output channels each.
 class Matrix {
  public:
   virtual ~Matrix() = default;
   virtual void multiply(const Kernels& kernels, const Tile& tile) const = 0;
-  // The output channel of row `row`, in the order of the units.
-  virtual int32_t channel(int32_t row) const = 0;
   virtual int64_t bytes() const = 0;
-  // Input channels lie `pitch` apart from now on.
+  // The planes it reads lie `pitch` apart from now on.
   virtual void set_pitch(int64_t before, int64_t pitch) = 0;
   // How many vectors a tile has, at most `widest`, if there are so many: tiles are of nearly the same size.
   int32_t tile(int64_t vectors) const {
@@ -48,7 +50,8 @@ class Matrix {
 
 // For `pixels` pixels; column i reads input channel i % channels.
 std::unique_ptr<Matrix> pack_sparse(const Kernels&, const Rows&, int32_t rows, int64_t channels,
-                                    int64_t pixels, const Offset&, const std::vector<float>& bias);
+                                    int64_t pixels, int32_t rows_a_unit, const Offset&,
+                                    const std::vector<float>& bias);
 std::unique_ptr<Matrix> pack_dense(const Kernels&, const float* weights, int32_t rows, int64_t depth,
                                    const Offset&, std::vector<float> bias);
 

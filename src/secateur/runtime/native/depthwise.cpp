@@ -6,44 +6,38 @@
 namespace secateur {
 namespace {
 
-// Bands of fewer rows read too much twice.
-constexpr int64_t kBand = 4;
-
 class DepthwiseConv : public Operation {
  public:
   void run(const Run& run) const override {
     for (int32_t n = 0; n < run.batch; n++) run_rows(run, n, 0, run.view(out, n).shape.height);
   }
   bool by_rows() const override { return true; }
-  int32_t rows_after(int32_t value, int32_t rows) const override {
-    return value == in_ ? window_rows(window_, rows) : rows;
+  int32_t first_row(int32_t value, int32_t begin) const override {
+    return value == in_ ? window_first_row(window_, begin) : begin;
   }
-  int32_t first_row(int32_t value, int32_t row) const override {
-    return value == in_ ? window_first_row(window_, row) : row;
+  int32_t last_row(int32_t value, int32_t end) const override {
+    return value == in_ ? window_last_row(window_, end) : end;
   }
+  bool goes_on(int32_t value) const override { return value == in_; }
 
   void run_rows(const Run& run, int32_t n, int32_t begin, int32_t end) const override {
     const View in = run.view(in_, n), to = run.view(out, n);
-    const float* residual = residual_ < 0 ? nullptr : run.view(residual_, n).data;
-    // Some rows: a band for each thread, which wrote it. Then pieces of whole input channels; alone, all at once.
-    const int64_t channels = in.shape.channels, threads = run.pool.size(), rows = end - begin;
-    const bool whole = rows == to.shape.height;
-    const int64_t bands = whole ? 1 : std::min(threads, std::max<int64_t>(1, rows / kBand));
-    const int64_t pieces = threads == 1 ? 1 : std::min(channels, (4 * threads + bands - 1) / bands);
-    run.pool.each(bands * pieces, [&](int64_t item, int) {
-      const int64_t band = item / pieces, piece = item % pieces;
+    const View residual = residual_ < 0 ? View{} : run.view(residual_, n);
+    const int64_t channels = in.shape.channels, pieces = std::min<int64_t>(channels, run.pool.size());
+    run.pool.each(pieces, [&](int64_t piece, int) {
       const int64_t first = channels * piece / pieces, last = channels * (piece + 1) / pieces;
       const int64_t c = first * multiplier_;
       Depthwise t = task(in, to.shape.width);
       t.in = in.plane(first);
       t.out = to.plane(c);
-      t.residual = residual ? residual + c * to.pitch : nullptr;
+      t.residual = residual.data ? residual.plane(c) : nullptr;
+      t.residual_pitch = residual.pitch;
       t.weights += c * window_.kernel_height * window_.kernel_width;
       t.bias += c;
       t.out_pitch = to.pitch;
       t.channels = static_cast<int32_t>((last - first) * multiplier_);
-      t.begin = static_cast<int32_t>(begin + rows * band / bands);
-      t.end = static_cast<int32_t>(begin + rows * (band + 1) / bands);
+      t.begin = begin;
+      t.end = end;
       run.kernels.depthwise(t);
     });
   }
@@ -58,6 +52,8 @@ class DepthwiseConv : public Operation {
     t.weights = weights_.data();
     t.bias = bias_.data();
     t.in_pitch = in.pitch;
+    t.turn = in.turn;
+    t.back = in.back;
     t.multiplier = static_cast<int32_t>(multiplier_);
     t.height = in.shape.height;
     t.width = in.shape.width;

@@ -1,5 +1,5 @@
-// Depthwise convolution. Columns of one vector's width are swept from top to bottom; lanes outside of the
-// image are masked, so that nothing is copied and nothing outside is read.
+// Depthwise convolution. Columns of one vector's width are swept from top to bottom. Whole vectors are read, of
+// which lanes outside of the image count as 0: nothing is copied, and what lies beside a value is not used.
 #pragma once
 
 #include "k_matrix.h"
@@ -7,74 +7,43 @@
 namespace secateur {
 namespace SECATEUR_ISA {
 
-// What the kernel's columns need of one image row, for one vector of outputs.
-template <int K, int S>
-struct Columns;
-
 // Planes are computed in blocks of so many rows and vectors: what a block reads is in the first-level cache
 // when the next vector's turn comes.
 constexpr int kBlockRows = 28;
 constexpr int kBlockVectors = 8;
 
-template <int K>
-struct Columns<K, 1> {
+// What the kernel's columns need of one image row, for one vector of outputs.
+template <int K, int S>
+struct Columns {
   Lanes inside[K];
-  int64_t at[K];
-  Columns() = default;
-  Columns(int64_t x, const Depthwise& t) {
-    for (int k = 0; k < K; k++) {
-      at[k] = x + k - t.window.pad_left;
-      inside[k] = lanes(-at[k], t.width - at[k]);
-    }
-  }
-  SECATEUR_INLINE void read(const float* row, vf (&out)[K]) const {
-    SECATEUR_UNROLL
-    for (int k = 0; k < K; k++) out[k] = load(row, at[k], inside[k]);
-  }
-};
-
-// With stride 2, two neighbouring columns come from the same two vectors.
-template <int K>
-struct Columns<K, 2> {
-  static constexpr int kPairs = (K + 1) / 2;
-  Lanes inside[kPairs][2];
-  int64_t at[kPairs];
-  Columns() = default;
-  Columns(int64_t x, const Depthwise& t) {
-    for (int k = 0; k < kPairs; k++) {
-      at[k] = 2 * x + 2 * k - t.window.pad_left;
-      inside[k][0] = lanes(-at[k], t.width - at[k]);
-      inside[k][1] = lanes(-at[k] - kLanes, t.width - at[k] - kLanes);
-    }
-  }
-  SECATEUR_INLINE void read(const float* row, vf (&out)[K]) const {
-    SECATEUR_UNROLL
-    for (int k = 0; k < kPairs; k++) {
-      const vf a = load(row, at[k], inside[k][0]);
-      const vf b = load(row, at[k] + kLanes, inside[k][1]);
-      out[2 * k] = even(a, b);
-      if (2 * k + 1 < K) out[2 * k + 1] = odd(a, b);
-    }
-  }
-};
-
-// The third column of three is the first one, moved by a pixel.
-template <>
-struct Columns<3, 2> {
-  Lanes inside[3];
   int64_t at;
   Columns() = default;
   Columns(int64_t x, const Depthwise& t) {
-    at = 2 * x - t.window.pad_left;
-    for (int i = 0; i < 2; i++) inside[i] = lanes(-at - i * kLanes, t.width - at - i * kLanes);
-    const bool more = at + 2 * kLanes < t.width && at + 2 * kLanes >= 0;
-    inside[2] = lanes(0, more);
+    at = x * S - t.window.pad_left;
+    for (int k = 0; k < K; k++)
+      inside[k] = lanes((S - 1 - at - k) >> (S - 1), (t.width - at - k + S - 1) >> (S - 1));
   }
-  SECATEUR_INLINE void read(const float* row, vf (&out)[3]) const {
-    const vf a = load(row, at, inside[0]), b = load(row, at + kLanes, inside[1]);
-    out[0] = even(a, b);
-    out[1] = odd(a, b);
-    out[2] = shifted(out[0], load(row, at + 2 * kLanes, inside[2]));
+  SECATEUR_INLINE void read(const float* row, vf (&out)[K]) const {
+    const float* p = row + at;
+    SECATEUR_UNROLL
+    for (int k = 0; k < K; k++) {
+      if (S == 1) {
+        out[k] = load(p + k);
+      } else if (k % 4 == 0) {  // two vectors make two columns, and those moved by a pixel the next two
+        const vf a = load(p + k), b = load(p + k + kLanes);
+        out[k] = even(a, b);
+        if (k + 1 < K) out[k + 1] = odd(a, b);
+        if (k + 2 < K) out[k + 2] = shifted(out[k], splat(p[k + 2 * kLanes]));
+        if (k + 3 < K) out[k + 3] = shifted(out[k + 1], splat(p[k + 2 * kLanes + 1]));
+      }
+    }
+    SECATEUR_UNROLL
+    for (int k = 0; k < K; k++) out[k] = only(out[k], inside[k]);
+  }
+  // What is read lies in the image or close enough to it.
+  static bool fits(const Depthwise& t) {
+    const int64_t last = (t.out_width - 1) / kLanes * kLanes * S - t.window.pad_left;
+    return t.window.pad_left <= kMargin && last + S * kLanes + K - t.width <= kMargin;
   }
 };
 
@@ -102,7 +71,20 @@ struct Plane {
         bias(t.bias[c]) {}
 };
 
-// Calls block(plane, columns, lanes, x, first row, last row) for all of them.
+// As many weights as fit the registers stay there while a channel is computed.
+template <int K>
+struct Kernel {
+  static constexpr bool kept = K == 3;
+  vf kept_[kept ? K * K : 1];
+  const float* weights;
+  explicit SECATEUR_INLINE Kernel(const Plane& p) : weights(p.weights) {
+    SECATEUR_UNROLL
+    for (int i = 0; kept && i < K * K; i++) kept_[i] = splat(weights[i]);
+  }
+  SECATEUR_INLINE vf operator[](int i) const { return kept ? kept_[i] : splat(weights[i]); }
+};
+
+// Calls block(plane, kernel, columns, lanes, x, first row, last row) for all of them.
 template <int K, int S, class F>
 static SECATEUR_INLINE void in_blocks(const Depthwise& t, const F& block) {
   for (int64_t left = 0; left < t.out_width; left += kBlockVectors * kLanes) {
@@ -115,123 +97,76 @@ static SECATEUR_INLINE void in_blocks(const Depthwise& t, const F& block) {
     const Lanes full = lanes(0, kLanes);
     for (int64_t c = 0; c < t.channels; c++) {
       const Plane plane(t, c);
+      const Kernel<K> kernel(plane);
       for (int64_t y = t.begin; y < t.end; y += kBlockRows)
         for (int64_t x = left; x < right; x += kLanes)
-          block(plane, columns[(x - left) / kLanes], x + kLanes < right ? full : last, x, y,
+          block(plane, kernel, columns[(x - left) / kLanes], x + kLanes < right ? full : last, x, y,
                 y + kBlockRows < t.end ? y + kBlockRows : (int64_t)t.end);
     }
   }
 }
 
-// The rows under the window stay in registers: each is read once. They change places by name, not by
-// copies, so the loop is written out until each is where it began. The next channel is fetched meanwhile.
-template <int S>
-static void depthwise_3(const Depthwise& t) {
-  const Bounds bounds(*t.finish);
-  const int64_t height = t.height, width = t.width, out_width = t.out_width;
-  const int64_t top = t.window.pad_top;
-  in_blocks<3, S>(t, [&](const Plane& p, const Columns<3, S>& shared, const Lanes& shared_inside,
-                         int64_t x, int64_t begin, int64_t end) SECATEUR_LAMBDA_INLINE {
-    // Copies of its own, which the compiler knows that no store changes.
-    const Columns<3, S> columns = shared;
-    const Lanes inside = shared_inside;
-    const Bounds limits = bounds;
-    vf w[9], a[3], b[3], c[3];
-    SECATEUR_UNROLL
-    for (int i = 0; i < 9; i++) w[i] = splat(p.weights[i]);
-    const vf bias = splat(p.bias);
-    int64_t row = begin * S - top, line = row * width;
-    float* out = p.out + begin * out_width + x;
-    const auto read = [&](vf(&to)[3]) SECATEUR_LAMBDA_INLINE {
-      if ((uint64_t)row < (uint64_t)height) {
-        const float* in = p.in + line;
-        columns.read(in, to);
-        SECATEUR_UNROLL
-        for (int i = 0; i < S; i++) __builtin_prefetch(in + S * x + i * kLanes + t.in_pitch);
-      } else {
-        to[0] = to[1] = to[2] = vf{};
-      }
-      row++;
-      line += width;
-    };
-    const auto write = [&](const vf(&r0)[3], const vf(&r1)[3], const vf(&r2)[3]) SECATEUR_LAMBDA_INLINE {
-      vf s0 = bias + r0[0] * w[0], s1 = r1[0] * w[3], s2 = r2[0] * w[6];
-      SECATEUR_UNROLL
-      for (int k = 1; k < 3; k++) {
-        s0 += r0[k] * w[k];
-        s1 += r1[k] * w[3 + k];
-        s2 += r2[k] * w[6 + k];
-      }
-      limits.store_to(out, s0 + (s1 + s2), inside);
-      out += out_width;
-    };
-    int64_t left = end - begin;
-    read(a);
-    if (S == 1) {
-      read(b);
-      for (;;) {
-        read(c);
-        write(a, b, c);
-        if (--left == 0) break;
-        read(a);
-        write(b, c, a);
-        if (--left == 0) break;
-        read(b);
-        write(c, a, b);
-        if (--left == 0) break;
-      }
-    } else {
-      for (;;) {
-        read(b);
-        read(c);
-        write(a, b, c);
-        if (--left == 0) break;
-        read(b);
-        read(a);
-        write(c, b, a);
-        if (--left == 0) break;
-      }
-    }
-  });
-}
-
-// Larger windows do not fit the registers; sums of the output rows under way do: each image row is read
-// once and added to all of them.
+// Sums of the output rows under way stay in registers: each image row is read once and added to all of
+// them. The next channel is fetched meanwhile.
 template <int K, int S>
 static void depthwise_k(const Depthwise& t) {
   constexpr int kSums = (K + S - 1) / S;
   const Bounds bounds(*t.finish);
-  const int64_t height = t.height, width = t.width, out_width = t.out_width;
-  const int64_t top = t.window.pad_top;
-  in_blocks<K, S>(t, [&](const Plane& p, const Columns<K, S>& columns, const Lanes& inside, int64_t x,
-                         int64_t begin, int64_t end) SECATEUR_LAMBDA_INLINE {
+  const int64_t height = t.height, width = t.width, out_width = t.out_width, top = t.window.pad_top;
+  in_blocks<K, S>(t, [&](const Plane& p, const Kernel<K>& w, const Columns<K, S>& shared,
+                         const Lanes& shared_inside, int64_t x, int64_t begin,
+                         int64_t end) SECATEUR_LAMBDA_INLINE {
+    // Copies of its own, which the compiler knows that no store changes.
+    const Columns<K, S> columns = shared;
+    const Lanes inside = shared_inside;
+    const Bounds limits = bounds;
     const vf bias = splat(p.bias);
     vf sums[kSums];
     SECATEUR_UNROLL
     for (int i = 0; i < kSums; i++) sums[i] = bias;
-    // sums[i] is of output row y + i; image rows come S at a time.
     int64_t row = begin * S - top;
-    for (int64_t y = begin - kSums + 1; y < end; y++) {
+    const int64_t turn = row < t.turn ? t.turn : INT64_MAX, back = t.back;
+    const float* from = p.in + row * width - (row >= t.turn ? t.back : 0);
+    float* out = p.out + begin * out_width + x;
+    // The next S image rows, added to sums [first, last); sums[i] needs them as its row ky and those after it.
+    const auto add = [&](int first, int last) SECATEUR_LAMBDA_INLINE {
       SECATEUR_UNROLL
-      for (int s = 0; s < S; s++, row++) {
-        if (row < 0 || row >= height) continue;
+      for (int s = 0; s < S; s++, row++, from += width) {
+        if (row == turn) from -= back;
+        if ((kSums - last) * S + s >= K || (uint64_t)row >= (uint64_t)height) continue;
         vf in[K];
-        columns.read(p.in + row * width, in);
+        columns.read(from, in);
+        SECATEUR_UNROLL
+        for (int i = 0; i < S; i++) __builtin_prefetch(from + S * x + i * kLanes + t.in_pitch);
         SECATEUR_UNROLL
         for (int i = 0; i < kSums; i++) {
           const int ky = (kSums - 1 - i) * S + s;
-          if (ky >= K) continue;
-          vf sum = in[0] * p.weights[ky * K];
+          if (i < first || i >= last || ky >= K) continue;
           SECATEUR_UNROLL
-          for (int kx = 1; kx < K; kx++) sum += in[kx] * p.weights[ky * K + kx];
-          sums[i] += sum;
+          for (int kx = 0; kx < K; kx++)
+            sums[i] = add_only(sums[i], in[kx], w[ky * K + kx], columns.inside[kx]);
         }
       }
-      if (y >= begin) bounds.store_to(p.out + y * out_width + x, sums[0], inside);
+    };
+    const auto next = [&]() SECATEUR_LAMBDA_INLINE {
       SECATEUR_UNROLL
       for (int i = 0; i + 1 < kSums; i++) sums[i] = sums[i + 1];
       sums[kSums - 1] = bias;
+    };
+    // sums[0] is of the row that is stored next; before the first one is complete, it is not needed.
+    SECATEUR_UNROLL
+    for (int i = kSums - 1; i > 0; i--) {
+      add(i, kSums);
+      next();
     }
+    for (int64_t y = begin; y + 1 < end; y++) {
+      add(0, kSums);
+      limits.store_to(out, sums[0], inside);
+      out += out_width;
+      next();
+    }
+    add(0, 1);
+    limits.store_to(out, sums[0], inside);
   });
 }
 
@@ -248,7 +183,7 @@ static void depthwise_any(const Depthwise& t) {
         for (int64_t ky = 0; ky < n.kernel_height; ky++) {
           const int64_t row = y * n.stride_height + ky * n.dilation_height - n.pad_top;
           if (row < 0 || row >= t.height) continue;
-          const float* line = p.in + row * t.width;
+          const float* line = p.in + row * t.width - (row >= t.turn ? t.back : 0);
           for (int64_t kx = 0; kx < n.kernel_width; kx++) {
             const int64_t at = x0 * n.stride_width + kx * n.dilation_width - n.pad_left;
             vf in = {};
@@ -274,11 +209,11 @@ static void depthwise_sums(const Depthwise& t) {
   const int32_t k = n.kernel_height, s = n.stride_height;
   const bool square = n.kernel_width == k && n.stride_width == s;
   if (!square || n.dilation_height != 1 || n.dilation_width != 1) return depthwise_any(t);
-  if (k == 3 && s == 1) return depthwise_3<1>(t);
-  if (k == 3 && s == 2) return depthwise_3<2>(t);
-  if (k == 5 && s == 1) return depthwise_k<5, 1>(t);
-  if (k == 5 && s == 2) return depthwise_k<5, 2>(t);
-  if (k == 7 && s == 1) return depthwise_k<7, 1>(t);
+  if (k == 3 && s == 1 && Columns<3, 1>::fits(t)) return depthwise_k<3, 1>(t);
+  if (k == 3 && s == 2 && Columns<3, 2>::fits(t)) return depthwise_k<3, 2>(t);
+  if (k == 5 && s == 1 && Columns<5, 1>::fits(t)) return depthwise_k<5, 1>(t);
+  if (k == 5 && s == 2 && Columns<5, 2>::fits(t)) return depthwise_k<5, 2>(t);
+  if (k == 7 && s == 1 && Columns<7, 1>::fits(t)) return depthwise_k<7, 1>(t);
   depthwise_any(t);
 }
 
@@ -292,8 +227,8 @@ static void depthwise(const Depthwise& t) {
   }
   const int64_t at = (int64_t)t.begin * t.out_width, count = (int64_t)(t.end - t.begin) * t.out_width;
   for (int64_t c = 0; c < t.channels; c++) {
-    const int64_t plane = c * t.out_pitch + at;
-    finish(rest, t.out + plane, t.residual ? t.residual + plane : nullptr, count);
+    const float* residual = t.residual ? t.residual + c * t.residual_pitch + at : nullptr;
+    finish(rest, t.out + c * t.out_pitch + at, residual, count);
   }
 }
 

@@ -37,8 +37,7 @@ static void sparse_tile(const SparseTile& t) {
   const Entry* e = t.entries + t.starts[t.begin];
   for (int32_t r = t.begin; r < t.end; r++) {
     const Entry* end = t.entries + t.starts[r + 1];
-    const int64_t at = (t.rows ? t.rows[r] : r - t.first) * t.pitch;
-    float* out = t.out + at;
+    float* out = t.out + t.rows[r] * t.pitch;
     vf x[V], more[V];
     if (t.bias) {
       const vf bias = splat(t.bias[r]);
@@ -71,7 +70,7 @@ static void sparse_tile(const SparseTile& t) {
       SECATEUR_UNROLL
       for (int v = 0; v < V; v++) x[v] += more[v];
     }
-    finish_row<V>(x, out, t.residual ? t.residual + at : nullptr, t.finish);
+    finish_row<V>(x, out, t.residual ? t.residual + t.rows[r] * t.residual_pitch : nullptr, t.finish);
   }
 }
 
@@ -82,9 +81,14 @@ constexpr int kRegisters = 16;
 constexpr int kRegisters = 32;
 #endif
 
+// Rows of fewer non-zeros than this overlap, and two sets would only have to be added.
+constexpr int kShortRow = 12;
+
 template <int V>
 static void sparse_width(const SparseTile& t) {
-  return sparse_tile<V, (2 * V + 2 <= kRegisters ? 2 : 1)>(t);
+  const bool are_short = t.starts[t.end] - t.starts[t.begin] < kShortRow * (t.end - t.begin);
+  if (2 * V + 2 > kRegisters || are_short) return sparse_tile<V, 1>(t);
+  return sparse_tile<V, 2>(t);
 }
 
 static void sparse(const SparseTile& t) {
@@ -100,42 +104,52 @@ static void sparse(const SparseTile& t) {
   }
 }
 
-template <int V>
-static void dense_tile(const DenseTile& t) {
-  constexpr int R = kDenseRows;
-  for (int32_t g = t.begin; g < t.end; g++) {
-    const float* w = t.weights + (int64_t)g * t.depth * R;
-    vf x[R][V];
+// R rows, the first ones of a group, of V vectors.
+template <int V, int R>
+static SECATEUR_INLINE void dense_group(const DenseTile& t, int32_t g) {
+  const float *w = t.weights + (int64_t)g * t.depth * kDenseRows, *bias = t.bias + g * kDenseRows;
+  vf x[R][V];
+  SECATEUR_UNROLL
+  for (int r = 0; r < R; r++)
+    for (int v = 0; v < V; v++) x[r][v] = splat(bias[r]);
+  for (int32_t k = 0; k < t.depth; k++, w += kDenseRows) {
+    const float* p = t.in + t.offsets[k];
+    vf in[V];
+    SECATEUR_UNROLL
+    for (int v = 0; v < V; v++) in[v] = load(p + v * kLanes);
     SECATEUR_UNROLL
     for (int r = 0; r < R; r++)
-      for (int v = 0; v < V; v++) x[r][v] = splat(t.bias[g * R + r]);
-    for (int32_t k = 0; k < t.depth; k++, w += R) {
-      const float* p = t.in + t.offsets[k];
-      vf in[V];
       SECATEUR_UNROLL
-      for (int v = 0; v < V; v++) in[v] = load(p + v * kLanes);
-      SECATEUR_UNROLL
-      for (int r = 0; r < R; r++)
-        SECATEUR_UNROLL
-        for (int v = 0; v < V; v++) x[r][v] += in[v] * w[r];
-    }
-    const int32_t left = t.rows - g * R;
-    // The most frequent end without a branch between rows: sums stay in registers.
-    if (left >= R && t.finish && t.finish->clamps && !t.finish->residual) {
-      const vf low = splat(t.finish->low1), high = splat(t.finish->high1);
-      float* out = t.out + (int64_t)(g - t.first) * R * t.pitch;
-      SECATEUR_UNROLL
-      for (int r = 0; r < R; r++, out += t.pitch)
-        SECATEUR_UNROLL
-        for (int v = 0; v < V; v++) store(out + v * kLanes, clamp(x[r][v], low, high));
-      continue;
-    }
+      for (int v = 0; v < V; v++) x[r][v] += in[v] * w[r];
+  }
+  const int32_t left = t.rows - g * kDenseRows;
+  const int64_t first = (int64_t)(g - t.first) * kDenseRows;
+  // The most frequent end without a branch between rows: sums stay in registers.
+  if (left >= R && t.finish && t.finish->clamps && !t.finish->residual) {
+    const vf low = splat(t.finish->low1), high = splat(t.finish->high1);
+    float* out = t.out + first * t.pitch;
     SECATEUR_UNROLL
-    for (int r = 0; r < R; r++) {
-      if (r >= left) break;
-      const int64_t at = (int64_t)((g - t.first) * R + r) * t.pitch;
-      finish_row<V>(x[r], t.out + at, t.residual ? t.residual + at : nullptr, t.finish);
-    }
+    for (int r = 0; r < R; r++, out += t.pitch)
+      SECATEUR_UNROLL
+      for (int v = 0; v < V; v++) store(out + v * kLanes, clamp(x[r][v], low, high));
+    return;
+  }
+  SECATEUR_UNROLL
+  for (int r = 0; r < R; r++) {
+    if (r >= left) break;
+    const float* residual = t.residual ? t.residual + (first + r) * t.residual_pitch : nullptr;
+    finish_row<V>(x[r], t.out + (first + r) * t.pitch, residual, t.finish);
+  }
+}
+
+template <int V>
+static void dense_tile(const DenseTile& t) {
+  for (int32_t g = t.begin; g < t.end; g++) {
+    // The last group may be short.
+    if (t.rows - g * kDenseRows <= 2)
+      dense_group<V, 2>(t, g);
+    else
+      dense_group<V, kDenseRows>(t, g);
   }
 }
 

@@ -13,6 +13,10 @@ namespace secateur {
 // there the channels lie side by side, and their end is padded.
 constexpr int kAlign = 16;
 
+// So many floats before and after the planes of a value may be read, too; they are never used. That is the most
+// that two vectors reach beyond an image.
+constexpr int kMargin = 48;
+
 // A non-zero weight, and where its input lies from the tile's beginning.
 struct Entry {
   int32_t offset;
@@ -31,12 +35,12 @@ struct SparseTile {
   const float* in;
   float* out;             // of output row 0; others are `pitch` apart
   const float* residual;  // likewise, or null
-  int64_t pitch;
+  int64_t pitch, residual_pitch;
   const Entry* entries;
   const int32_t* starts;  // of the entries of each row
-  const int32_t* rows;    // which output row it is; null: counted from `first`
+  const int32_t* rows;    // which output row it is
   const float* bias;      // of each row, in the order of `starts`; null: add to what is in `out`
-  int32_t first, begin, end;
+  int32_t begin, end;
   int32_t vectors;
   const Finish* finish;  // null: leave sums as they are
 };
@@ -47,7 +51,7 @@ struct DenseTile {
   const float* in;
   float* out;
   const float* residual;
-  int64_t pitch;
+  int64_t pitch, residual_pitch;
   const int32_t* offsets;  // of the `depth` inputs, from the tile's beginning
   const float* weights;    // [group][depth][kDenseRows]
   const float* bias;
@@ -78,7 +82,8 @@ struct Depthwise {
   const float* residual;  // or null
   const float* weights;   // [channel][kernel_height][kernel_width]
   const float* bias;
-  int64_t in_pitch, out_pitch;
+  int64_t in_pitch, out_pitch, residual_pitch, back;
+  int32_t turn;  // image rows from this one on lie `back` floats before where they would be
   int32_t channels, multiplier;
   int32_t height, width, out_width;
   int32_t begin, end;

@@ -46,10 +46,10 @@ int32_t Program::add_value(Kind kind, Shape s, const float* data, int64_t count)
     if (!data || count != s.size())
       refuse("A constant needs channels * height * width numbers", "expected", s.size(), "count",
              data ? count : 0);
-    v.data = Floats(s.image());
+    v.data = Floats(s.image() + 2 * kMargin);
     for (int64_t p = 0; p < s.pixels(); p++)
       for (int32_t c = 0; c < s.channels; c++)
-        v.data[c * s.pitch() + p] = data[p * s.channels + c];
+        v.data[kMargin + c * s.pitch() + p] = data[p * s.channels + c];
   }
   const auto id = static_cast<int32_t>(values_.size());
   auto& list = kind == Kind::kInput ? inputs_ : outputs_;
@@ -108,18 +108,18 @@ int64_t Program::plan(int32_t batch, std::vector<int64_t>& offsets) const {
   for (int32_t id : order) {
     const Value& v = value(id);
     const Life mine = life(v);
-    const int64_t size = v.size(batch) + kGap;
+    const int64_t size = v.size(batch) + 2 * kMargin + kGap;
     int64_t at = 0;
     for (int32_t other : placed) {
       const Value& o = value(other);
       const Life its = life(o);
       if (!kGap && (its.end <= mine.begin || mine.end <= its.begin)) continue;
-      const int64_t start = offsets[static_cast<size_t>(other)];
+      const int64_t start = offsets[static_cast<size_t>(other)] - kMargin;
       if (at + size <= start) break;
-      at = std::max(at, start + o.size(batch) + kGap);
+      at = std::max(at, start + o.size(batch) + 2 * kMargin + kGap);
     }
     if (at + size > kMaxArena) refuse("The program needs too much memory", "batch", batch);
-    offsets[static_cast<size_t>(id)] = at;
+    offsets[static_cast<size_t>(id)] = at + kMargin;
     total = std::max(total, at + size);
     placed.insert(std::upper_bound(placed.begin(), placed.end(), id,
                                    [&](int32_t a, int32_t b) {
@@ -136,20 +136,24 @@ void Program::finalize(int32_t batch) {
   if (batch < 1 || batch > (1 << 20)) refuse("A batch has at least 1 image", "batch", batch);
   for (int32_t id : outputs_)
     if (value(id).writer < 0) refuse("No operation writes an output", "output", id);
-  plan_chains();
   place(batch, 1);
-  scratch_ = thread_scratch_ = 0;
-  for (const auto& o : operations_) {
-    scratch_ = std::max(scratch_, align(o->scratch));
-    thread_scratch_ = std::max(thread_scratch_, align(o->thread_scratch));
-  }
   batch_ = batch;
 }
 
-// Gives values their places in the arena. More threads do more rows at a time.
+// Gives values their places in the arena, which depend on how many bands there are.
 void Program::place(int32_t batch, int32_t threads) {
   threads_ = 0;  // should memory run out
-  plan_windows(threads);
+  plan_chains(threads);
+  plan_rings();
+  scratch_ = thread_scratch_ = 0;
+  for (const Chain& chain : chains_) {
+    for (size_t i = chain.begin; i < chain.end; i++) {
+      Operation& o = *operations_[i];
+      o.set_turns(chain.rows != 0);
+      scratch_ = std::max(scratch_, align(o.scratch));
+      thread_scratch_ = std::max(thread_scratch_, align(o.thread_scratch));
+    }
+  }
   std::vector<int64_t> offsets(values_.size());
   const int64_t size = plan(batch, offsets);
   if (kGap || size != arena_size_ || !arena_) {
@@ -161,7 +165,8 @@ void Program::place(int32_t batch, int32_t threads) {
   ASAN_POISON_MEMORY_REGION(arena_.get(), static_cast<size_t>(size) * 4);
   for (const Value& v : values_)
     if (v.kind == Kind::kInner && v.writer >= 0)
-      ASAN_UNPOISON_MEMORY_REGION(arena_.get() + v.offset, static_cast<size_t>(v.size(batch)) * 4);
+      ASAN_UNPOISON_MEMORY_REGION(arena_.get() + v.offset - kMargin,
+                                  static_cast<size_t>(v.size(batch) + 2 * kMargin) * 4);
 #endif
   threads_ = threads;
 }
@@ -213,6 +218,28 @@ Run::Run(const Program& program, Pool& pool, const float* const* inputs, float* 
       own_(scratch ? scratch + program.scratch_ : nullptr),
       thread_scratch_(thread_scratch) {}
 
+Run Run::of_band(int32_t band) const {
+  static Pool alone;
+  Run run(program_, alone, inputs_, outputs_, scratch_, thread_scratch_);
+  if (own_) run.own_ = own_ + band * thread_scratch_;
+  run.band_ = band;
+  run.rounds_.resize(program_.values_.size());
+  return run;
+}
+
+void Run::start_ring(int32_t id, int32_t row) {
+  Round& round = rounds_[static_cast<size_t>(id)];
+  const int32_t ring = program_.value(id).ring;
+  if (ring && round.start < 0) round.start = row % ring;
+}
+
+int32_t Run::set_base(int32_t id, int32_t row) {
+  Round& round = rounds_[static_cast<size_t>(id)];
+  const int32_t ring = program_.value(id).ring, start = round.start;
+  round.base = row < start ? start - ring : start + (row - start) / ring * ring;
+  return round.base;
+}
+
 View Run::view(int32_t id, int32_t image) const {
   const Value& v = program_.value(id);
   const auto place = static_cast<size_t>(program_.place_[static_cast<size_t>(id)]);
@@ -222,11 +249,14 @@ View Run::view(int32_t id, int32_t image) const {
     case Kind::kOutput:
       return {outputs_[place] + image * v.shape.size(), v.shape, 1};
     case Kind::kConstant:
-      return {v.data.get(), v.shape, v.shape.pitch()};
+      return {v.data.get() + kMargin, v.shape, v.shape.pitch()};
     default: {
+      float* const data = program_.arena_.get() + v.offset;
+      if (!v.ring) return {data + image * v.shape.image(), v.shape, v.pitch};
       // Row 0 may lie before what is kept of it: nothing reads it then.
-      const int64_t at = v.window ? -int64_t{v.base} * v.shape.width : image * v.shape.image();
-      return {program_.arena_.get() + (v.offset + at), v.shape, v.pitch};
+      const int64_t width = v.shape.width, base = rounds_[static_cast<size_t>(id)].base;
+      return {data + v.copy() * band_ - base * width, v.shape, v.pitch,
+              static_cast<int32_t>(base + v.ring), v.ring * width};
     }
   }
 }

@@ -12,7 +12,7 @@ namespace secateur {
 
 class Program;
 
-// So many rows of an image are whole cache lines: planes' pieces of such rows begin and end with a line.
+// So many rows of an image are whole cache lines: pieces of such rows begin and end with a line.
 int32_t line_rows(int32_t width);
 
 // What an operation sees while it runs.
@@ -24,6 +24,12 @@ class Run {
   Pool& pool;
   const int32_t batch;
   View view(int32_t id, int32_t image) const;
+  // For one of the bands that an image is cut into, which a single thread does.
+  Run of_band(int32_t band) const;
+  // Rounds of a value's ring begin where the first turn ends: few of the other turns go on into the next round.
+  void start_ring(int32_t id, int32_t row);
+  // From now on the ring is in the round that has this row. Returns that round's first row.
+  int32_t set_base(int32_t id, int32_t row);
   // Shared by all threads, and one thread's own, as large as the operation asked for.
   float* scratch() const { return scratch_; }
   float* scratch_of(int thread) const { return own_ + thread * thread_scratch_; }
@@ -35,18 +41,26 @@ class Run {
   float* scratch_;
   float* own_;
   int64_t thread_scratch_;
+  int32_t band_ = 0;
+  struct Round {
+    int32_t start = -1, base = 0;
+  };
+  std::vector<Round> rounds_;  // of each value
 };
 
 class Operation {
  public:
   virtual ~Operation() = default;
   virtual void run(const Run& run) const = 0;
-  // Operations that can go row by row say so, how many output rows there can be once that many rows of
-  // each value they read are there, and compute rows [begin, end) of one image, in rising order.
+  // Operations that can go row by row say so, and compute rows [begin, end) of one image. Of a value that they
+  // read these need rows [first_row(begin), last_row(end)).
   virtual bool by_rows() const { return false; }
-  virtual int32_t rows_after(int32_t /*value*/, int32_t rows) const { return rows; }
-  // The first row of a value that output row `row` needs.
-  virtual int32_t first_row(int32_t /*value*/, int32_t row) const { return row; }
+  virtual int32_t first_row(int32_t /*value*/, int32_t begin) const { return begin; }
+  virtual int32_t last_row(int32_t /*value*/, int32_t end) const { return end; }
+  // Whether they look for that value's View::turn.
+  virtual bool goes_on(int32_t /*value*/) const { return false; }
+  // Whether it will be run in turns, with run_rows, or all at once.
+  virtual void set_turns(bool) {}
   // The channels of a value that it reads lie `pitch` apart from now on.
   virtual void set_pitch(int32_t /*value*/, int64_t /*pitch*/) {}
   virtual void run_rows(const Run&, int32_t /*image*/, int32_t /*begin*/, int32_t /*end*/) const {}
@@ -80,20 +94,28 @@ class Program {
 
  private:
   friend class Run;
-  // Operations [begin, end) take turns, `rows` rows of the first one's output at a time; 0: they don't.
+  // Operations [begin, end) take turns, for `rows` rows of the last one's output at a time, in bands of the
+  // image; 0: they don't.
   struct Chain {
     size_t begin, end;
-    int32_t rows;
+    int32_t rows, bands;
   };
   int64_t plan(int32_t batch, std::vector<int64_t>& offsets) const;
-  void plan_chains();
-  void run_chain(const Run& run, const Chain& chain, double* seconds);
+  void plan_chains(int32_t threads);
+  bool inside(const Chain& chain, int32_t id) const;
+  bool joins(size_t first, size_t i, int64_t large) const;
+  bool closed(size_t begin, size_t end) const;
+  int32_t band_edge(const Chain& chain, int32_t band) const;
+  int64_t kept_bytes(Chain chain) const;
+  std::vector<int32_t> ring_rows(const Chain& chain) const;
+  void set_goals(const Chain& chain, int32_t rows, std::vector<int32_t>& goals) const;
+  void set_needs(const Chain& chain, const std::vector<int32_t>& done, std::vector<int32_t>& needs) const;
   template <class F>
-  void each_turn(const Chain& chain, int32_t threads, const F& turn);
-  void plan_windows(int32_t threads);
-  void make_room(const Chain& chain, int32_t id, const std::vector<int32_t>& done, int32_t last);
-  int32_t first_needed(const Chain& chain, int32_t id, const std::vector<int32_t>& done) const;
+  void each_turn(const Chain& chain, int32_t band, const F& turn) const;
+  void plan_rings();
   void set_pitch(int32_t id, int64_t pitch);
+  void run_piece(Run& run, size_t operation, int32_t image, int32_t begin, int32_t end) const;
+  void run_chain(const Run& run, const Chain& chain, double* seconds) const;
   void place(int32_t batch, int32_t threads);
 
   std::vector<Value> values_;

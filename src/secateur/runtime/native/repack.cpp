@@ -7,8 +7,6 @@
 
 namespace secateur {
 
-// Tiles may reach over the end of the last plane.
-static constexpr int64_t kSlack = 256;
 static constexpr int64_t kMaxTaps = 4096;
 
 Repack::Repack(const Shape& in, const Shape& out, const secateur_window& window, bool channels_last)
@@ -16,7 +14,8 @@ Repack::Repack(const Shape& in, const Shape& out, const secateur_window& window,
   if (int64_t{window.kernel_height} * window.kernel_width > kMaxTaps)
     refuse("The window is too large", "kernel_height", window.kernel_height, "kernel_width",
            window.kernel_width);
-  rows_ = out.height + (int64_t{window.kernel_height} - 1) * window.dilation_height / window.stride_height;
+  extra_ = (int64_t{window.kernel_height} - 1) * window.dilation_height / window.stride_height;
+  rows_ = rows(out.height);
   columns_ = out.width + (int64_t{window.kernel_width} - 1) * window.dilation_width / window.stride_width;
   for (int64_t ky = 0; ky < window.kernel_height; ky++) {
     for (int64_t kx = 0; kx < window.kernel_width; kx++) {
@@ -32,15 +31,17 @@ Repack::Repack(const Shape& in, const Shape& out, const secateur_window& window,
   const auto phases = static_cast<int64_t>(phases_.size());
   if (rows_ > limit / columns_ || rows_ * columns_ > limit / phases / channels_ / 2)
     refuse("The padded image is too large", "height", rows_, "width", columns_);
-  plane_ = Shape{1, static_cast<int32_t>(rows_), static_cast<int32_t>(columns_)}.pitch();
-  size_ = align(channels_ * phases * plane_ + kSlack);
+}
+
+int64_t Repack::plane(int64_t rows) const {
+  return Shape{1, static_cast<int32_t>(rows), static_cast<int32_t>(columns_)}.pitch();
 }
 
 int32_t Repack::offset(int64_t ky, int64_t kx, int64_t c) const {
   const int64_t phase = phase_index_[static_cast<size_t>(ky * window_.kernel_width + kx)];
   const int64_t y = ky * window_.dilation_height / window_.stride_height;
   const int64_t x = kx * window_.dilation_width / window_.stride_width;
-  return static_cast<int32_t>((c * static_cast<int64_t>(phases_.size()) + phase) * plane_ +
+  return static_cast<int32_t>((c * static_cast<int64_t>(phases_.size()) + phase) * plane(rows_) +
                               y * columns_ + x);
 }
 
@@ -51,8 +52,8 @@ void Repack::copy_row(const Kernels& kernels, const View& in, float* out, int64_
     return;
   }
   const int64_t step = channels_last_ ? in.shape.channels : 1;
-  const float* line = in.data + (channels_last_ ? c + y * in.shape.width * step
-                                                : c * in.pitch + y * in.shape.width);
+  const float* line = in.data + (channels_last_ ? c : c * in.pitch) + y * in.shape.width * step;
+  if (y >= in.turn) line -= in.back;
   // Columns [first, last) lie inside of the image.
   const int64_t stride = window_.stride_width, shift = phase.x - window_.pad_left;
   const int64_t first = std::min(columns_, shift >= 0 ? 0 : (-shift + stride - 1) / stride);
@@ -69,21 +70,24 @@ void Repack::copy_row(const Kernels& kernels, const View& in, float* out, int64_
   for (int64_t i = last; i < columns_; i++) out[i] = 0;
 }
 
-void Repack::run(const Kernels& kernels, const View& in, float* out, Pool& pool) const {
+void Repack::run(const Kernels& kernels, const View& in, float* out, int64_t plane, int64_t first, int64_t last,
+                 Pool& pool) const {
   const auto phases = static_cast<int64_t>(phases_.size());
-  const auto plane = [&](int64_t c, int64_t phase) { return out + (c * phases + phase) * plane_; };
+  const auto copy = [&](int64_t c, int64_t p, int64_t r) {
+    float* const to = out + (c * phases + p) * plane + (r - first) * columns_;
+    copy_row(kernels, in, to, c, phases_[static_cast<size_t>(p)], r);
+  };
+  // What lies together is read by the same thread.
   if (channels_last_) {
-    pool.each(rows_, [&](int64_t r, int) {
+    pool.each(last - first, [&](int64_t i, int) {
       for (int64_t p = 0; p < phases; p++)
-        for (int64_t c = 0; c < channels_; c++)
-          copy_row(kernels, in, plane(c, p) + r * columns_, c, phases_[static_cast<size_t>(p)], r);
+        for (int64_t c = 0; c < channels_; c++) copy(c, p, first + i);
     });
     return;
   }
   pool.each(channels_, [&](int64_t c, int) {
     for (int64_t p = 0; p < phases; p++)
-      for (int64_t r = 0; r < rows_; r++)
-        copy_row(kernels, in, plane(c, p) + r * columns_, c, phases_[static_cast<size_t>(p)], r);
+      for (int64_t r = first; r < last; r++) copy(c, p, r);
   });
 }
 

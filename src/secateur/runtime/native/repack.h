@@ -12,13 +12,17 @@ class Repack {
   Repack() = default;
   Repack(const Shape& in, const Shape& out, const secateur_window& window, bool channels_last);
 
-  int64_t size() const { return size_; }  // floats
   // Output pixel (y, x) is computed at y * row() + x.
   int64_t row() const { return columns_; }
-  int64_t plane() const { return plane_; }
-  // Where tap (ky, kx) of channel c begins.
+  // Of all output rows, and of `rows` of them: repacked rows, floats of a plane, and floats in all.
+  int64_t rows() const { return rows_; }
+  int64_t rows(int64_t output_rows) const { return output_rows + extra_; }
+  int64_t plane(int64_t rows) const;
+  int64_t size(int64_t plane) const { return align(channels_ * static_cast<int64_t>(phases_.size()) * plane + kSlack); }
+  // Where tap (ky, kx) of channel c begins, in planes of all rows.
   int32_t offset(int64_t ky, int64_t kx, int64_t c) const;
-  void run(const Kernels&, const View& in, float* out, Pool& pool) const;
+  // Repacks rows [first, last) into planes that begin with the first of them.
+  void run(const Kernels&, const View& in, float* out, int64_t plane, int64_t first, int64_t last, Pool& pool) const;
 
  private:
   struct Phase {
@@ -28,7 +32,9 @@ class Repack {
 
   secateur_window window_{};
   bool channels_last_ = false;
-  int64_t channels_ = 0, rows_ = 0, columns_ = 0, plane_ = 0, size_ = 0;
+  // Tiles may reach over the end of the last plane.
+  static constexpr int64_t kSlack = 256;
+  int64_t channels_ = 0, rows_ = 0, extra_ = 0, columns_ = 0;
   std::vector<Phase> phases_;
   std::vector<int32_t> phase_index_;  // [tap]
 };

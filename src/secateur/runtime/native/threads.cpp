@@ -45,7 +45,7 @@ void Pool::run(int64_t count, const void* f, Call call) {
   }
   f_ = f;
   call_ = call;
-  busy_.store(static_cast<int>(helpers_.size()), std::memory_order_relaxed);
+  open_.store(true);
   // A helper is either awake, and sees the new round, or has said that it sleeps: both are in one order.
   round_.fetch_add(1);
   if (sleepers_.load() != 0) {
@@ -53,7 +53,10 @@ void Pool::run(int64_t count, const void* f, Call call) {
     wake_.notify_all();
   }
   work(0);
-  for (int i = 0; busy_.load(std::memory_order_acquire) != 0; i++)
+  // Helpers that come too late are not waited for: one that says it is inside either finds the loop closed or is
+  // seen here.
+  open_.store(false);
+  for (int i = 0; inside_.load() != 0; i++)
     i < kSpins ? pause() : std::this_thread::yield();
 }
 
@@ -77,8 +80,9 @@ void Pool::help(int thread) {
     }
     seen = round_.load(std::memory_order_acquire);
     if (stop_) return;
-    work(thread);
-    busy_.fetch_sub(1, std::memory_order_release);
+    inside_.fetch_add(1);
+    if (open_.load()) work(thread);
+    inside_.fetch_sub(1);
   }
 }
 

@@ -46,8 +46,9 @@ class Pool {
     int64_t end = 0;
   };
   std::unique_ptr<Share[]> shares_;  // of each thread
-  std::atomic<int> busy_{0}, sleepers_{0};
-  bool stop_ = false;
+  std::atomic<bool> open_{false};  // whether a loop has items left, perhaps
+  std::atomic<int> inside_{0}, sleepers_{0};
+  std::atomic<bool> stop_{false};
   const void* f_ = nullptr;
   Call call_ = nullptr;
 };

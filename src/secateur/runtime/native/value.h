@@ -54,11 +54,11 @@ struct Value {
   int last_use = -1;
   int64_t offset = 0;  // in the arena, in floats
   int64_t pitch = 0;   // between channels
-  // If only some rows are kept at a time, how many, and the first of those that are there now.
-  int32_t window = 0, base = 0;
-  int64_t size(int32_t batch) const {
-    return window ? align(shape.channels * pitch) : shape.image() * batch;
-  }
+  // Rows that are kept at a time, in a ring, of which each band of the image has a copy; 0: all are kept.
+  int32_t ring = 0, copies = 1;
+  // From one copy to the next.
+  int64_t copy() const { return align(shape.channels * pitch) + 2 * kMargin; }
+  int64_t size(int32_t batch) const { return ring ? copy() * copies : shape.image() * batch; }
 };
 
 // A value of one image while a program runs: channel-major, or, outside, channels last.
@@ -66,6 +66,9 @@ struct View {
   float* data;
   Shape shape;
   int64_t pitch;  // between channels
+  // Rows from `turn` on lie so many floats before where they would be: a ring begins again.
+  int32_t turn = INT32_MAX;
+  int64_t back = 0;
   float* plane(int64_t c) const { return data + c * pitch; }
 };
 

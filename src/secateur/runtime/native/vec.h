@@ -77,6 +77,8 @@ struct Lanes {
   __mmask16 mask;
 #elif defined(__AVX2__)
   __m256i mask;
+#else
+  vi mask;
 #endif
 };
 
@@ -90,6 +92,8 @@ static SECATEUR_INLINE Lanes lanes(int64_t first, int64_t last) {
   const __m256i i = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
   l.mask = _mm256_andnot_si256(_mm256_cmpgt_epi32(_mm256_set1_epi32(l.first), i),
                                _mm256_cmpgt_epi32(_mm256_set1_epi32(l.last), i));
+#else
+  for (int i = 0; i < kLanes; i++) l.mask[i] = i >= l.first && i < l.last ? -1 : 0;
 #endif
   return l;
 }
@@ -105,6 +109,28 @@ static SECATEUR_INLINE vf load(const float* base, int64_t at, const Lanes& l) {
   vf x = {};
   for (int i = l.first; i < l.last; i++) x[i] = base[at + i];
   return x;
+#endif
+}
+
+// Sums of products in which some lanes of x count as 0: sum + only(x, l) * weight. With AVX-512 the multiply-add
+// leaves the other lanes out, at no cost; elsewhere they are cleared once for all products.
+static SECATEUR_INLINE vf only(vf x, const Lanes& l) {
+#if defined(__AVX512F__)
+  (void)l;
+  __asm__("" : "+v"(x));  // or each product would read it again, across two cache lines
+  return x;
+#elif defined(__AVX2__)
+  return (vf)_mm256_and_ps((__m256)x, _mm256_castsi256_ps(l.mask));
+#else
+  return (vf)((vi)x & l.mask);
+#endif
+}
+static SECATEUR_INLINE vf add_only(vf sum, vf x, vf weight, const Lanes& l) {
+#if defined(__AVX512F__)
+  return (vf)_mm512_mask3_fmadd_ps((__m512)x, (__m512)weight, (__m512)sum, l.mask);
+#else
+  (void)l;
+  return sum + x * weight;
 #endif
 }
 
