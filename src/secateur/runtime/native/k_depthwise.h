@@ -217,18 +217,30 @@ static void depthwise_sums(const Depthwise& t) {
   depthwise_any(t);
 }
 
+// Other functions than clamps follow when some channels are done, while these are in the first-level cache.
 static void depthwise(const Depthwise& t) {
-  depthwise_sums(t);
-  if (t.finish->clamps && !t.finish->residual) return;
+  if (t.finish->clamps && !t.finish->residual) return depthwise_sums(t);
+  constexpr int64_t kNear = 4096;  // floats
   Finish rest = *t.finish;
   if (rest.clamps) {  // the first clamp is done
     rest.low1 = -__builtin_inff();
     rest.high1 = __builtin_inff();
   }
   const int64_t at = (int64_t)t.begin * t.out_width, count = (int64_t)(t.end - t.begin) * t.out_width;
-  for (int64_t c = 0; c < t.channels; c++) {
-    const float* residual = t.residual ? t.residual + c * t.residual_pitch + at : nullptr;
-    finish(rest, t.out + c * t.out_pitch + at, residual, count);
+  int64_t some = kNear / count / t.multiplier * t.multiplier;
+  if (some < t.multiplier) some = t.multiplier;
+  for (int64_t c = 0; c < t.channels; c += some) {
+    Depthwise part = t;
+    part.in += c / t.multiplier * t.in_pitch;
+    part.out += c * t.out_pitch;
+    part.weights += c * t.window.kernel_height * t.window.kernel_width;
+    part.bias += c;
+    part.channels = (int32_t)(some < t.channels - c ? some : t.channels - c);
+    depthwise_sums(part);
+    for (int64_t i = 0; i < part.channels; i++) {
+      const float* residual = t.residual ? t.residual + (c + i) * t.residual_pitch + at : nullptr;
+      finish(rest, part.out + i * t.out_pitch + at, residual, count);
+    }
   }
 }
 

@@ -35,7 +35,7 @@ static void map(const secateur_activation& f, const float* x, float* y, int64_t 
     case SECATEUR_TANH:
       return each(x, y, count, [](vf v) { return hyperbolic_tangent(v); });
     case SECATEUR_SWISH:
-      return each(x, y, count, [](vf v) { return v / (1.0f + exponential(-v)); });
+      return each(x, y, count, [](vf v) { return swish(v); });
     case SECATEUR_ELU:
       return each(x, y, count, [](vf v) {
         const vf negative = exponential_minus_1(minimum(vf{}, v));

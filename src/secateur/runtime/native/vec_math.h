@@ -6,30 +6,71 @@
 namespace secateur {
 namespace SECATEUR_ISA {
 
-// Range reduction to [-ln 2 / 2, ln 2 / 2], then a polynomial (the minimax one of Cephes' expf). The
-// power of two is multiplied in two halves: results overflow to infinity and underflow gradually.
-static SECATEUR_INLINE vf exponential(vf x) {
-  x = minimum(splat(104.0f), maximum(splat(-104.0f), x));
-  const vf magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to a whole number
-  const vf n = (x * 1.44269504088896341f + magic) - magic;
-  vf r = x - n * 0.693359375f;
-  r = r + n * 2.12194440e-4f;
-  vf p = splat(1.9875691500e-4f);
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * (r * r) + r + 1.0f;
-  // A number that is not one has no whole number; it stays what it is in p.
+// p times the whole power n of two, which overflows to infinity and underflows gradually.
+static SECATEUR_INLINE vf times_power_of_two(vf p, vf n) {
+#if defined(__AVX512F__)
+  return (vf)_mm512_scalef_ps((__m512)p, (__m512)n);
+#else
+  // In two halves, of which neither leaves the range. A number that is not one has no whole number; it stays
+  // what it is in p.
   const vi whole = __builtin_convertvector(n == n ? n : vf{}, vi);
   const vi half = whole >> 1;
   return p * (vf)((half + 127) << 23) * (vf)((whole - half + 127) << 23);
+#endif
 }
 
-static SECATEUR_INLINE vf sigmoid(vf x) { return 1.0f / (1.0f + exponential(-x)); }
+// Of finite numbers from 1 on. Divisions of wide vectors take longer than an estimate and a step of Newton's.
+static SECATEUR_INLINE vf reciprocal(vf x) {
+#if defined(__AVX512F__)
+  const vf y = (vf)_mm512_rcp14_ps((__m512)x);
+  return y * (2.0f - x * y);
+#else
+  return 1.0f / x;
+#endif
+}
 
-// An odd polynomial near 0, where 1 - 2 / (exp(2x) + 1) would lose digits.
+// exp(x) = p * 2^n: n is rounded by adding 1.5 * 2^23, where the last bits then are a whole number; p is a polynomial
+// of what is left, in [-ln 2 / 2, ln 2 / 2], of the least relative error there, 3e-9.
+constexpr float kMagic = 12582912.0f;
+struct Power {
+  vf p, n_and_magic;
+  explicit SECATEUR_INLINE Power(vf x) : n_and_magic(x * 1.44269504088896341f + kMagic) {
+    const vf n = n_and_magic - kMagic;
+    vf r = x - n * 0.693359375f;
+    r = r + n * 2.12194440e-4f;
+    p = splat(1.3814539415761828e-3f);
+    p = p * r + 8.36874544620514e-3f;
+    p = p * r + 4.166838899254799e-2f;
+    p = p * r + 1.666652113199234e-1f;
+    p = p * r + 4.999999403953552e-1f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+  }
+};
+
+static SECATEUR_INLINE vf exponential(vf x) {
+  const Power e(minimum(splat(104.0f), maximum(splat(-104.0f), x)));
+  return times_power_of_two(e.p, e.n_and_magic - kMagic);
+}
+
+// 1 / (1 + exp(-x)) of numbers from -88 on, where it is below 1e-38. Within these bounds a power of two is just
+// added to the exponent.
+constexpr float kLeastSigmoid = -88.0f;
+static SECATEUR_INLINE vf sigmoid_of_number(vf x) {
+  const Power e(-minimum(splat(87.0f), x));
+  return reciprocal(1.0f + (vf)((vi)e.p + ((vi)e.n_and_magic << 23)));
+}
+
+static SECATEUR_INLINE vf sigmoid(vf x) {
+  return x == x ? sigmoid_of_number(maximum(splat(kLeastSigmoid), x)) : x;
+}
+
+static SECATEUR_INLINE vf swish(vf x) {
+  x = maximum(splat(kLeastSigmoid), x);  // before it is multiplied: an infinity times 0 is no number
+  return x * sigmoid_of_number(x);
+}
+
+// An odd polynomial near 0, where 2 / (1 + exp(-2x)) - 1 would lose digits.
 static SECATEUR_INLINE vf hyperbolic_tangent(vf x) {
   const vf s = x * x;
   vf p = splat(-5.70498872745e-3f);
@@ -38,7 +79,7 @@ static SECATEUR_INLINE vf hyperbolic_tangent(vf x) {
   p = p * s + 1.33314422036e-1f;
   p = p * s - 3.33332819422e-1f;
   p = p * s * x + x;
-  const vf far = 1.0f - 2.0f / (exponential(x + x) + 1.0f);
+  const vf far = 2.0f * sigmoid(x + x) - 1.0f;
   return s < 0.390625f ? p : far;
 }
 
@@ -51,7 +92,7 @@ static SECATEUR_INLINE vf exponential_minus_1(vf x) {
 // The normal distribution function by Abramowitz and Stegun 7.1.26, absolute error below 1e-7.
 static SECATEUR_INLINE vf normal_distribution(vf x) {
   const vf z = (x < 0.0f ? -x : x) * 0.70710678118654752f;
-  const vf t = 1.0f / (1.0f + 0.3275911f * z);
+  const vf t = reciprocal(1.0f + 0.3275911f * minimum(splat(1e30f), z));
   vf p = splat(1.061405429f);
   p = p * t - 1.453152027f;
   p = p * t + 1.421413741f;
