@@ -127,6 +127,27 @@ def test_residuals(isa):
     net.check(first, net.conv(x, 32, residual=second, activation=IDENTITY))
 
 
+@pytest.mark.parametrize("size", [(60, 77), (63, 64)])
+def test_larger_kernels_between(isa, size):
+    """Convolutions of any kernel read rows that are about to be overwritten, and add others."""
+    net = Network(isa, random(2, *size, 3))
+    x = net.conv(net.source, 24)
+    x = net.conv(x, 40, Window((3, 3), (1, 1), (1, 1, 1, 1)))
+    x = second = net.conv(x, 33, Window((3, 3), (2, 2), (0, 0, 1, 1)))
+    x = net.conv(x, 33, Window((5, 3), (1, 1), (4, 2, 4, 2), (2, 2)))
+    x = net.conv(x, 33, Window((3, 3), (1, 1), (1, 1, 1, 1)), residual=second, activation=IDENTITY)
+    x = net.depthwise(x, Window((5, 5), (2, 2), (2, 1, 2, 2)))
+    net.check(net.conv(x, 20, sparse=False))
+
+
+def test_what_is_read_is_added(isa):
+    """The rows around a pixel, and its own for the residual, are of one value."""
+    net = Network(isa, random(1, 63, 64, 3))
+    x = net.conv(net.source, 24)
+    x = net.conv(x, 24, Window((5, 3), (1, 1), (4, 2, 4, 2), (2, 2)), residual=x)
+    net.check(net.conv(x, 20, residual=None))
+
+
 def test_gates(isa):
     """A gate from all pixels is there before it is used."""
     net = Network(isa, random(1, 64, 64, 3))

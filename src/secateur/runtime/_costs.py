@@ -58,7 +58,7 @@ class Rates:
 # Measured on Intel processors with AVX-512, the second row with AVX2 forced; the others are scaled.
 #: The native library by instruction set.
 NATIVE = {
-    "avx512": Rates(0.3, 0.7, 60.0, 56.0, 36.0, 33.0, 14.0, 2.5, 2.4, 1.1, 500.0),
+    "avx512": Rates(0.3, 0.7, 60.0, 56.0, 42.0, 38.0, 16.0, 2.5, 3.6, 1.1, 500.0),
     "avx2": Rates(0.4, 0.8, 36.0, 34.0, 26.0, 20.0, 9.5, 2.2, 1.3, 1.0, 500.0),
     "neon": Rates(0.5, 1.0, 12.0, 11.0, 9.0, 6.0, 4.0, 1.5, 0.7, 0.7, 700.0),
     "portable": Rates(0.6, 1.2, 8.0, 7.0, 6.0, 4.0, 3.0, 1.0, 0.2, 0.5, 700.0),
@@ -71,9 +71,10 @@ LITERT = {
     "portable": Rates(0.8, 0.8, 8.0, 7.0, 8.0, 5.0, 3.0, 1.2, 0.5, 1.5, 1500.0),
 }
 # What each further thread adds to the speed of the first, measured with two.
-_NATIVE_THREAD, _LITERT_THREAD = 0.25, 0.9
-# A change of sides: nanoseconds for the call, and values a nanosecond that are moved.
-_SEAM_CALL, _SEAM_STREAM = 9000.0, 1.8
+_NATIVE_THREAD, _LITERT_THREAD = 0.6, 0.9
+# A change of sides: nanoseconds for the call, and values a nanosecond that are moved. With several threads those
+# of one side still wait for work where those of the other should have begun.
+_SEAM_CALL, _SEAM_THREADS, _SEAM_STREAM = 9000.0, 300_000.0, 1.8
 _FUNCTIONS = ("LOGISTIC", "TANH", "ELU", "GELU", "EXP", "SOFTMAX", "LOG_SOFTMAX", "POW", "LOG")
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 # XNNPACK makes nothing of these, or a part of another operator.
@@ -100,6 +101,7 @@ class Costs:
         self._batch = batch
         self._native_speed = 1 + _NATIVE_THREAD * (threads - 1)
         self._litert_speed = 1 + _LITERT_THREAD * (threads - 1)
+        self._seam_call = _SEAM_CALL if threads == 1 else _SEAM_THREADS
 
     def better_sparse(self, operation: Convolution) -> bool:
         """Whether a convolution is faster without its zeros."""
@@ -160,9 +162,10 @@ class Costs:
                 total += rates.call + written / rate
         return total / self._litert_speed
 
-    def seam(self, shape: Dims | None) -> float:
-        """What it costs to hand a tensor from one side to the other."""
-        return _SEAM_CALL + _count(shape) / _SEAM_STREAM
+    def seam(self, shape: Dims | None, inside: bool) -> float:
+        """What it costs to hand a tensor from one side to the other, or from or to the caller."""
+        call = self._seam_call if inside else _SEAM_CALL
+        return call + _count(shape) / _SEAM_STREAM
 
 
 def _rate(operation: Convolution, rates: Rates) -> float:

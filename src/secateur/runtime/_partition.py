@@ -70,8 +70,8 @@ def _add_seams(graph: Graph, units: Sequence[Unit], costs: Costs, cut: Cut) -> N
     written = {tensor: i for i, unit in enumerate(units) for tensor in unit.outputs}
     out, into = len(units), len(units) + len(graph.tensors)
     for tensor, places in readers.items():
-        cost = costs.seam(graph.shapes[tensor])
         writer = written.get(tensor)
+        cost = costs.seam(graph.shapes[tensor], inside=writer is not None)
         for i in places:
             cut.edge(i, into + tensor, math.inf)
             if writer is not None:
@@ -82,7 +82,7 @@ def _add_seams(graph: Graph, units: Sequence[Unit], costs: Costs, cut: Cut) -> N
             cut.edge(into + tensor, writer, cost)
             cut.edge(writer, out + tensor, cost)
     for tensor in set(graph.outputs) & set(written):
-        cut.pay(written[tensor], costs.seam(graph.shapes[tensor]), 0.0)
+        cut.pay(written[tensor], costs.seam(graph.shapes[tensor], inside=False), 0.0)
 
 
 def cost_of(graph: Graph, units: Sequence[Unit], sides: Sequence[bool], costs: Costs) -> float:
@@ -101,8 +101,9 @@ def cost_of(graph: Graph, units: Sequence[Unit], sides: Sequence[bool], costs: C
         for tensor in unit.inputs
         if side.get(tensor, False) != native
     }
-    crossed |= {(tensor, False) for tensor in graph.outputs if side.get(tensor)}
-    return total + sum(costs.seam(graph.shapes[tensor]) for tensor, _ in crossed)
+    total += sum(costs.seam(graph.shapes[tensor], inside=tensor in side) for tensor, _ in crossed)
+    given = {tensor for tensor in graph.outputs if side.get(tensor)}
+    return total + sum(costs.seam(graph.shapes[tensor], inside=False) for tensor in given)
 
 
 def _readers(units: Sequence[Unit]) -> dict[int, list[int]]:

@@ -73,7 +73,8 @@ class Conv : public Operation {
     }
   }
 
-  bool by_rows() const override { return true; }
+  // What is read and added, too, would have to be in two rounds of a ring at once.
+  bool by_rows() const override { return !repacks_ || residual_ != in_; }
   int32_t first_row(int32_t value, int32_t begin) const override {
     return value == in_ ? window_first_row(window_, begin) : begin;
   }

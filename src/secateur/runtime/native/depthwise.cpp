@@ -11,7 +11,8 @@ class DepthwiseConv : public Operation {
   void run(const Run& run) const override {
     for (int32_t n = 0; n < run.batch; n++) run_rows(run, n, 0, run.view(out, n).shape.height);
   }
-  bool by_rows() const override { return true; }
+  // What is read and added, too, would have to be in two rounds of a ring at once.
+  bool by_rows() const override { return residual_ != in_; }
   int32_t first_row(int32_t value, int32_t begin) const override {
     return value == in_ ? window_first_row(window_, begin) : begin;
   }
