@@ -9,7 +9,7 @@ import numpy as np
 
 from secateur.litert.graph import indices
 from secateur.runtime._operations import Convolution, Depthwise, Weights
-from secateur.runtime._program import POINTWISE
+from secateur.runtime._program import POINTWISE, count_nonzero
 from secateur.runtime._reading import Graph
 from secateur.runtime._terms import NotNative, Reason, fused, image, need, options_of, window_of
 
@@ -108,12 +108,10 @@ def _weights(graph: Graph, kernel: int, dims: tuple[int, ...]) -> Weights:
 def _count(graph: Graph, kernel: int, load: Callable[[], np.ndarray]) -> int:
     """How many weights are not zero, counted once a file."""
     if kernel not in graph.counts:
-        values = load()
-        flat = values.ravel()
-        with np.errstate(all="ignore"):  # large ones overflow, and are looked at one by one
-            finite = bool(np.isfinite(flat @ flat)) or bool(np.isfinite(values).all())
-        need(finite, Reason.TYPE)
-        graph.counts[kernel] = int(np.count_nonzero(values))
+        count = count_nonzero(load())
+        if count is None:
+            raise NotNative(Reason.TYPE)
+        graph.counts[kernel] = count
     return graph.counts[kernel]
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from secateur.runtime._signatures import SIGNATURES
 
-API_VERSION = 1
+API_VERSION = 2
 LIBRARY = {"win32": "secateur_native.dll", "darwin": "libsecateur_native.dylib"}.get(
     sys.platform, "libsecateur_native.so"
 )

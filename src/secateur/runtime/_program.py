@@ -208,6 +208,18 @@ class Program:
         """Convolution with all weights: (out_channels, height, width, in_channels)."""
         self._dense("conv2d", source, out, weights, bias, window, epilogue)
 
+    def pruned_conv2d(
+        self,
+        source: int,
+        out: int,
+        weights: np.ndarray,
+        bias: np.ndarray | None = None,
+        window: Window = POINTWISE,
+        epilogue: Epilogue | None = None,
+    ) -> None:
+        """The same without those of them that are zero."""
+        self._dense("pruned_conv2d", source, out, weights, bias, window, epilogue)
+
     def depthwise_conv2d(
         self,
         source: int,
@@ -374,6 +386,13 @@ def peak(isa: str) -> float:
     if measured < 0:
         _native.check(_native.INVALID)
     return measured
+
+
+def count_nonzero(values: np.ndarray) -> int | None:
+    """How many numbers are not zero; None if one is infinite or none at all."""
+    values = floats(values)
+    found = int(_native.library().secateur_count_nonzero(values.ctypes.data, values.size))
+    return None if found < 0 else found
 
 
 def _c(part: Activation | Epilogue | None) -> Any:

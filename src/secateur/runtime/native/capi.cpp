@@ -1,4 +1,6 @@
 // The C functions: nothing is thrown over this border.
+#include <cstring>
+#include <algorithm>
 #include <chrono>
 #include <new>
 
@@ -61,6 +63,18 @@ const char* secateur_error(void) { return last_error.c_str(); }
 int32_t secateur_api_version(void) { return SECATEUR_API_VERSION; }
 const char* secateur_isas(void) { return kernel_names().c_str(); }
 
+int64_t secateur_count_nonzero(const float* values, int64_t count) {
+  int64_t found = 0;
+  uint32_t largest = 0;  // exponent, with the sign shifted out
+  for (int64_t i = 0; i < count; i++) {
+    uint32_t bits;
+    std::memcpy(&bits, values + i, sizeof bits);
+    bits <<= 1;
+    found += bits != 0;
+    largest = std::max(largest, bits);
+  }
+  return largest < 0xff000000u ? found : -1;
+}
 double secateur_peak(const char* isa) {
   double best = SECATEUR_INVALID;
   guard(&best, [&] {
@@ -119,6 +133,13 @@ int32_t secateur_sparse_conv2d(secateur_program* p, int32_t in, int32_t out,
     add_sparse_conv(*p, in, out, window, {rows, row_count, columns, values, count}, {bias, bias_count},
                     epilogue);
   });
+}
+int32_t secateur_pruned_conv2d(secateur_program* p, int32_t in, int32_t out,
+                               const secateur_window* window, const float* weights, int64_t count,
+                               const float* bias, int64_t bias_count,
+                               const secateur_epilogue* epilogue) {
+  return adding(
+      p, [&] { add_pruned_conv(*p, in, out, window, {weights, count}, {bias, bias_count}, epilogue); });
 }
 int32_t secateur_conv2d(secateur_program* p, int32_t in, int32_t out, const secateur_window* window,
                         const float* weights, int64_t count, const float* bias, int64_t bias_count,

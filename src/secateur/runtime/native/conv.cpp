@@ -43,10 +43,12 @@ class Conv : public Operation {
 
   // That can make up a tile.
   int64_t pixels() const { return by_row_ ? width_ : pixels_; }
-  int32_t offset(int64_t column) const {
-    const int64_t tap = column / channels_, c = column % channels_;
-    if (!repacks_) return static_cast<int32_t>(c * pitch_);
-    return repack_.offset(tap / window_.kernel_width, tap % window_.kernel_width, c);
+  Offsets offsets() const {
+    if (!repacks_) return {{0}, pitch_};
+    Offsets found{{}, pitch_ * repack_.planes()};
+    for (int32_t y = 0; y < window_.kernel_height; y++)
+      for (int32_t x = 0; x < window_.kernel_width; x++) found.taps.push_back(repack_.offset(y, x));
+    return found;
   }
   int32_t rows_a_unit() const { return aside_ ? kAsideRows : kUnitRows; }
   void set(std::unique_ptr<Matrix> matrix) {
@@ -199,6 +201,12 @@ int64_t checked_depth(const Shape& in, const secateur_window& w) {
   return taps * in.channels;
 }
 
+void check_weights(const Array& weights, int32_t out_channels, int64_t depth) {
+  if (!weights.data || weights.count / depth != out_channels || weights.count % depth)
+    refuse("A convolution needs out_channels * kernel_height * kernel_width * in_channels weights",
+           "out_channels", out_channels, "kernel", depth, "count", weights.data ? weights.count : 0);
+}
+
 std::string sizes(const Shape& in, const Shape& out) {
   return " " + std::to_string(in.channels) + ">" + std::to_string(out.channels);
 }
@@ -226,9 +234,8 @@ void add_sparse_conv(Program& p, int32_t in, int32_t out, const secateur_window*
   } else {
     auto conv = std::make_unique<Conv>(p, in, out, w, finish, residual);
     conv->text = text.str();
-    const auto offset = [&](int64_t column) { return conv->offset(column); };
     conv->set(pack_sparse(p.kernels, rows, to.channels, from.channels, conv->pixels(), conv->rows_a_unit(),
-                          offset, offsets));
+                          conv->offsets(), offsets));
     operation = std::move(conv);
   }
   operation->multiply_adds = rows.count * to.pixels();
@@ -240,9 +247,7 @@ void add_dense_conv(Program& p, int32_t in, int32_t out, const secateur_window* 
   const Shape &from = p.readable(in, "in", true).shape, &to = p.writable(out).shape;
   const secateur_window w = checked(window, from, to);
   const int64_t depth = checked_depth(from, w);
-  if (!weights.data || weights.count / depth != to.channels || weights.count % depth)
-    refuse("A convolution needs out_channels * kernel_height * kernel_width * in_channels weights",
-           "out_channels", to.channels, "kernel", depth, "count", weights.data ? weights.count : 0);
+  check_weights(weights, to.channels, depth);
   const std::vector<float> offsets = checked_bias(bias, to.channels);
   int32_t residual;
   const Finish finish = make_finish(p, epilogue, to, &residual);
@@ -254,12 +259,34 @@ void add_dense_conv(Program& p, int32_t in, int32_t out, const secateur_window* 
   } else {
     auto conv = std::make_unique<Conv>(p, in, out, w, finish, residual);
     conv->text = text;
-    const auto offset = [&](int64_t column) { return conv->offset(column); };
-    conv->set(pack_dense(p.kernels, weights.data, to.channels, depth, offset, offsets));
+    conv->set(pack_dense(p.kernels, weights.data, to.channels, from.channels, conv->offsets(), offsets));
     operation = std::move(conv);
   }
   operation->multiply_adds = weights.count * to.pixels();
   p.add(std::move(operation));
+}
+
+// Without the zeros of all weights.
+void add_pruned_conv(Program& p, int32_t in, int32_t out, const secateur_window* window,
+                     const Array& weights, const Array& bias, const secateur_epilogue* epilogue) {
+  const Shape &from = p.readable(in, "in", true).shape, &to = p.writable(out).shape;
+  const int32_t rows = to.channels;
+  const int64_t depth = checked_depth(from, checked(window, from, to));
+  check_weights(weights, rows, depth);
+  std::vector<int32_t> starts{0}, columns(static_cast<size_t>(weights.count) + 1);
+  std::vector<float> values(columns.size());
+  const float* w = weights.data;
+  size_t n = 0;
+  for (int32_t row = 0; row < rows; row++) {
+    for (int64_t column = 0; column < depth; column++, w++) {
+      columns[n] = static_cast<int32_t>(column);  // kept only if the next one is not written over it
+      values[n] = *w;
+      n += *w != 0;
+    }
+    starts.push_back(static_cast<int32_t>(n));
+  }
+  add_sparse_conv(p, in, out, window,
+                  {starts.data(), rows + 1, columns.data(), values.data(), static_cast<int64_t>(n)}, bias, epilogue);
 }
 
 }  // namespace secateur

@@ -47,34 +47,39 @@ int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 class SparseMatrix : public Matrix {
  public:
   SparseMatrix(const Kernels& k, const Rows& r, int32_t row_count, int64_t channels, int64_t pixels,
-               int32_t unit, const Offset& offset, const std::vector<float>& bias) {
+               int32_t unit, const Offsets& offsets, const std::vector<float>& bias) {
     rows = row_count;
     rows_a_unit = unit;
     units = static_cast<int32_t>(ceil_div(rows, unit));
     choose_tile(k, r.count, channels, pixels);
-    entries_.reserve(static_cast<size_t>(r.count));
-    starts_.push_back(0);
     const int64_t width = ceil_div(channels, blocks_);
-    for (int64_t block = 0; block < blocks_; block++) {
-      const auto here = [&](int32_t i) { return r.columns[i] % channels / width == block; };
-      std::vector<int32_t> lengths(static_cast<size_t>(rows));
-      for (int32_t o = 0; o < rows; o++) {
-        for (int32_t i = r.starts[o]; i < r.starts[o + 1]; i++) lengths[static_cast<size_t>(o)] += here(i);
-        order_.push_back(o);
-      }
-      const auto first = order_.end() - rows;
+    const auto count = static_cast<size_t>(rows), all = static_cast<size_t>(blocks_) * count;
+    std::vector<int32_t> lengths(all);  // [block][row]
+    const auto place = [&](int32_t o, int64_t c) { return static_cast<size_t>(c / width) * count + static_cast<size_t>(o); };
+    each_nonzero(r, rows, channels, [&](int32_t o, size_t, int64_t c, float) { lengths[place(o, c)]++; });
+    order_.resize(all);
+    places_.resize(all);
+    starts_.push_back(0);
+    std::vector<int32_t> next(all);  // entry of each [block][row]
+    for (size_t block = 0; block < all; block += count) {
+      const auto first = order_.begin() + static_cast<int64_t>(block);
+      std::iota(first, first + rows, 0);
       for (int32_t begin = 0; begin < rows; begin += unit)
         std::stable_sort(first + begin, first + std::min(rows, begin + unit), [&](int32_t a, int32_t b) {
-          return lengths[static_cast<size_t>(a)] < lengths[static_cast<size_t>(b)];
+          return lengths[block + static_cast<size_t>(a)] < lengths[block + static_cast<size_t>(b)];
         });
-      for (auto row = first; row != order_.end(); row++) {
-        for (int32_t i = r.starts[*row]; i < r.starts[*row + 1]; i++)
-          if (here(i)) entries_.push_back({offset(r.columns[i]), r.values[i]});
-        starts_.push_back(static_cast<int32_t>(entries_.size()));
+      for (size_t i = block; i < block + count; i++) {
+        const auto o = static_cast<size_t>(order_[i]);
+        places_[i] = order_[i] % unit;
+        next[block + o] = starts_.back();
+        starts_.push_back(starts_.back() + lengths[block + o]);
       }
     }
-    for (int32_t i = 0; i < rows; i++) bias_.push_back(bias[static_cast<size_t>(order_[static_cast<size_t>(i)])]);
-    for (int32_t o : order_) places_.push_back(o % unit);
+    entries_.resize(static_cast<size_t>(r.count));
+    each_nonzero(r, rows, channels, [&](int32_t o, size_t tap, int64_t c, float value) {
+      entries_[static_cast<size_t>(next[place(o, c)]++)] = {offsets.of(tap, c), value};
+    });
+    for (size_t i = 0; i < count; i++) bias_.push_back(bias[static_cast<size_t>(order_[i])]);
   }
 
   void multiply(const Kernels& kernels, const Tile& tile) const override {
@@ -125,15 +130,18 @@ class SparseMatrix : public Matrix {
 
 class DenseMatrix : public Matrix {
  public:
-  DenseMatrix(const Kernels& k, const float* weights, int32_t row_count, int64_t depth,
-              const Offset& offset, std::vector<float> bias)
-      : depth_(static_cast<int32_t>(depth)), bias_(std::move(bias)) {
+  DenseMatrix(const Kernels& k, const float* weights, int32_t row_count, int64_t channels,
+              const Offsets& offsets, std::vector<float> bias)
+      : bias_(std::move(bias)) {
+    const int64_t depth = static_cast<int64_t>(offsets.taps.size()) * channels;
+    depth_ = static_cast<int32_t>(depth);
     rows = row_count;
     rows_a_unit = kDenseRows;
     units = static_cast<int32_t>(ceil_div(rows, kDenseRows));
     widest = k.max_dense_vectors;
     bias_.resize(static_cast<size_t>(units) * kDenseRows);
-    for (int64_t i = 0; i < depth; i++) offsets_.push_back(offset(i));
+    for (size_t tap = 0; tap < offsets.taps.size(); tap++)
+      for (int64_t c = 0; c < channels; c++) offsets_.push_back(offsets.of(tap, c));
     weights_.resize(static_cast<size_t>(units * depth * kDenseRows));
     for (int64_t o = 0; o < rows; o++)
       for (int64_t i = 0; i < depth; i++)
@@ -177,14 +185,14 @@ class DenseMatrix : public Matrix {
 }  // namespace
 
 std::unique_ptr<Matrix> pack_sparse(const Kernels& k, const Rows& r, int32_t rows, int64_t channels,
-                                    int64_t pixels, int32_t rows_a_unit, const Offset& offset,
+                                    int64_t pixels, int32_t rows_a_unit, const Offsets& offsets,
                                     const std::vector<float>& bias) {
-  return std::make_unique<SparseMatrix>(k, r, rows, channels, pixels, rows_a_unit, offset, bias);
+  return std::make_unique<SparseMatrix>(k, r, rows, channels, pixels, rows_a_unit, offsets, bias);
 }
 
-std::unique_ptr<Matrix> pack_dense(const Kernels& k, const float* weights, int32_t rows, int64_t depth,
-                                   const Offset& offset, std::vector<float> bias) {
-  return std::make_unique<DenseMatrix>(k, weights, rows, depth, offset, std::move(bias));
+std::unique_ptr<Matrix> pack_dense(const Kernels& k, const float* weights, int32_t rows, int64_t channels,
+                                   const Offsets& offsets, std::vector<float> bias) {
+  return std::make_unique<DenseMatrix>(k, weights, rows, channels, offsets, std::move(bias));
 }
 
 }  // namespace secateur

@@ -1,8 +1,6 @@
 // Weights of convolutions, packed for the kernels.
 #pragma once
 
-#include <functional>
-
 #include "operations.h"
 
 namespace secateur {
@@ -12,8 +10,25 @@ void check_rows(const Rows& rows, int32_t out_channels, int64_t depth);
 // `count` numbers, zeros for none.
 std::vector<float> checked_bias(const Array& bias, int32_t count);
 
-// Where the input of a column begins.
-using Offset = std::function<int32_t(int64_t column)>;
+// Where the input of each tap of the kernel begins, of its first channel, and from one channel to the next.
+// Column i is channel i % channels of tap i / channels.
+struct Offsets {
+  std::vector<int64_t> taps;
+  int64_t channel;
+  int32_t of(size_t tap, int64_t c) const { return static_cast<int32_t>(taps[tap] + c * channel); }
+};
+// Calls f(row, tap, channel, value) for all that is not zero, row by row.
+template <class F>
+void each_nonzero(const Rows& r, int32_t rows, int64_t channels, const F& f) {
+  for (int32_t o = 0; o < rows; o++) {
+    size_t tap = 0;
+    int64_t first = 0;  // column of the tap; columns rise
+    for (int32_t i = r.starts[o]; i < r.starts[o + 1]; i++) {
+      while (r.columns[i] - first >= channels) first += channels, tap++;
+      f(o, tap, r.columns[i] - first, r.values[i]);
+    }
+  }
+}
 
 // Rows that are computed aside before they are copied to where they belong.
 constexpr int32_t kAsideRows = 48;
@@ -48,11 +63,11 @@ class Matrix {
   int32_t widest = 1;
 };
 
-// For `pixels` pixels; column i reads input channel i % channels.
+// For `pixels` pixels.
 std::unique_ptr<Matrix> pack_sparse(const Kernels&, const Rows&, int32_t rows, int64_t channels,
-                                    int64_t pixels, int32_t rows_a_unit, const Offset&,
+                                    int64_t pixels, int32_t rows_a_unit, const Offsets&,
                                     const std::vector<float>& bias);
-std::unique_ptr<Matrix> pack_dense(const Kernels&, const float* weights, int32_t rows, int64_t depth,
-                                   const Offset&, std::vector<float> bias);
+std::unique_ptr<Matrix> pack_dense(const Kernels&, const float* weights, int32_t rows, int64_t channels,
+                                   const Offsets&, std::vector<float> bias);
 
 }  // namespace secateur

@@ -21,6 +21,8 @@ void add_sparse_conv(Program&, int32_t in, int32_t out, const secateur_window*, 
                      const Array& bias, const secateur_epilogue*);
 void add_dense_conv(Program&, int32_t in, int32_t out, const secateur_window*, const Array& weights,
                     const Array& bias, const secateur_epilogue*);
+void add_pruned_conv(Program&, int32_t in, int32_t out, const secateur_window*, const Array& weights,
+                     const Array& bias, const secateur_epilogue*);
 void add_depthwise(Program&, int32_t in, int32_t out, const secateur_window*, const Array& weights,
                    const Array& bias, const secateur_epilogue*);
 

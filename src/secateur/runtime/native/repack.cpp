@@ -37,12 +37,11 @@ int64_t Repack::plane(int64_t rows) const {
   return Shape{1, static_cast<int32_t>(rows), static_cast<int32_t>(columns_)}.pitch();
 }
 
-int32_t Repack::offset(int64_t ky, int64_t kx, int64_t c) const {
+int64_t Repack::offset(int64_t ky, int64_t kx) const {
   const int64_t phase = phase_index_[static_cast<size_t>(ky * window_.kernel_width + kx)];
   const int64_t y = ky * window_.dilation_height / window_.stride_height;
   const int64_t x = kx * window_.dilation_width / window_.stride_width;
-  return static_cast<int32_t>((c * static_cast<int64_t>(phases_.size()) + phase) * plane(rows_) +
-                              y * columns_ + x);
+  return phase * plane(rows_) + y * columns_ + x;
 }
 
 void Repack::copy_row(const Kernels& kernels, const View& in, float* out, int64_t c, const Phase& phase, int64_t r) const {

@@ -17,7 +17,7 @@
  * the caller's memory, contiguous float32 in TFLite's order (batch, height, width, channels). All others
  * are channel-major and the program's own; how they are padded is nobody's business. A value is written
  * by exactly one operation, before any operation that reads it; operations run in the order of the calls.
- * Only secateur_to_chw, secateur_conv2d and secateur_sparse_conv2d read inputs, only secateur_to_nhwc
+ * Only secateur_to_chw and convolutions that are not depthwise read inputs, only secateur_to_nhwc
  * writes outputs. A matrix [rows, features] is a value with channels = features, height = 1, width = rows
  * (or with the rows as batch); a fully connected layer on it is a convolution with a 1 x 1 kernel.
  *
@@ -46,7 +46,7 @@ extern "C" {
 #endif
 
 /* Raised with every change to this file that a caller can notice. */
-#define SECATEUR_API_VERSION 1
+#define SECATEUR_API_VERSION 2
 
 typedef struct secateur_program secateur_program;
 
@@ -65,6 +65,9 @@ SECATEUR_API int32_t secateur_api_version(void);
 SECATEUR_API const char* secateur_isas(void);
 /* Billions of multiply-adds a second one thread reaches in registers, measured now (about 20 ms). */
 SECATEUR_API double secateur_peak(const char* isa);
+
+/* How many of `count` numbers are not 0; -1 if one of them is infinite or no number. */
+SECATEUR_API int64_t secateur_count_nonzero(const float* values, int64_t count);
 
 /* A new program. `isa` is one of secateur_isas(), or NULL for the environment variable SECATEUR_ISA,
  * or, where that is not set, the best. NULL when the name is unknown or not to be had here. */
@@ -146,6 +149,10 @@ SECATEUR_API int32_t secateur_sparse_conv2d(secateur_program*, int32_t in, int32
 SECATEUR_API int32_t secateur_conv2d(secateur_program*, int32_t in, int32_t out, const secateur_window*,
                                      const float* weights, int64_t count, const float* bias,
                                      int64_t bias_count, const secateur_epilogue*);
+/* The same without those of them that are 0. */
+SECATEUR_API int32_t secateur_pruned_conv2d(secateur_program*, int32_t in, int32_t out,
+                                            const secateur_window*, const float* weights, int64_t count,
+                                            const float* bias, int64_t bias_count, const secateur_epilogue*);
 /* Depthwise convolution; weights are (kernel_height, kernel_width, out_channels), out_channels a multiple
  * of in_channels; output channel o reads input channel o / multiplier. */
 SECATEUR_API int32_t secateur_depthwise_conv2d(secateur_program*, int32_t in, int32_t out,
