@@ -111,47 +111,6 @@ class Convolution(Operation):
         add(source, out, weights, self.bias, self.window, epilogue)
 
     def then(self, activation: Activation) -> bool:
-        """Take on a function of its output, where it can; return whether it did."""
-        return False
-
-
-@dataclass(eq=False)
-class Convolution(Operation):
-    """A convolution, or a fully connected layer as one of 1 x 1."""
-
-    weights: Weights
-    bias: np.ndarray | None
-    window: Window
-    first: Activation = IDENTITY
-    residual: int | None = None
-    second: Activation = IDENTITY
-    sparse: bool = False
-    reads_channels_last = True
-
-    @property
-    def kind(self) -> str:
-        """Its kernel's size."""
-        height, width = self.window.kernel
-        return f"{height}x{width} convolution"
-
-    def emit(self, program: Program, values: Mapping[int, int], out: int) -> None:
-        """Add it, with its zeros or without."""
-        residual = None if self.residual is None else values[self.residual]
-        epilogue = Epilogue(self.first, residual, self.second)
-        source, weights = values[self.inputs[0]], self.weights.load()
-        if not self.sparse:
-            program.conv2d(source, out, weights, self.bias, self.window, epilogue)
-            return
-        matrix = weights.reshape(weights.shape[0], -1)
-        marks = matrix != 0  # numpy finds what is true ten times faster than what is not zero
-        places = np.flatnonzero(marks)
-        counts = np.count_nonzero(marks, axis=1)
-        rows = np.concatenate([[0], np.cumsum(counts)])
-        columns = places - np.repeat(np.arange(len(matrix)) * matrix.shape[1], counts)
-        kept = matrix.ravel()[places]
-        program.sparse_conv2d(source, out, rows, columns, kept, self.bias, self.window, epilogue)
-
-    def then(self, activation: Activation) -> bool:
         """Before the residual or behind it."""
         if self.residual is None and self.first == IDENTITY:
             self.first = activation

@@ -64,16 +64,7 @@ int32_t secateur_api_version(void) { return SECATEUR_API_VERSION; }
 const char* secateur_isas(void) { return kernel_names().c_str(); }
 
 int64_t secateur_count_nonzero(const float* values, int64_t count) {
-  int64_t found = 0;
-  uint32_t largest = 0;  // exponent, with the sign shifted out
-  for (int64_t i = 0; i < count; i++) {
-    uint32_t bits;
-    std::memcpy(&bits, values + i, sizeof bits);
-    bits <<= 1;
-    found += bits != 0;
-    largest = std::max(largest, bits);
-  }
-  return largest < 0xff000000u ? found : -1;
+  return count_nonzero(values, count);
 }
 double secateur_peak(const char* isa) {
   double best = SECATEUR_INVALID;

@@ -273,7 +273,9 @@ void add_pruned_conv(Program& p, int32_t in, int32_t out, const secateur_window*
   const int32_t rows = to.channels;
   const int64_t depth = checked_depth(from, checked(window, from, to));
   check_weights(weights, rows, depth);
-  std::vector<int32_t> starts{0}, columns(static_cast<size_t>(weights.count) + 1);
+  int64_t count = 0;
+  for (int64_t i = 0; i < weights.count; i++) count += weights.data[i] != 0;
+  std::vector<int32_t> starts{0}, columns(static_cast<size_t>(count) + 1);
   std::vector<float> values(columns.size());
   const float* w = weights.data;
   size_t n = 0;
@@ -286,7 +288,7 @@ void add_pruned_conv(Program& p, int32_t in, int32_t out, const secateur_window*
     starts.push_back(static_cast<int32_t>(n));
   }
   add_sparse_conv(p, in, out, window,
-                  {starts.data(), rows + 1, columns.data(), values.data(), static_cast<int64_t>(n)}, bias, epilogue);
+                  {starts.data(), rows + 1, columns.data(), values.data(), count}, bias, epilogue);
 }
 
 }  // namespace secateur
