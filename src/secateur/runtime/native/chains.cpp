@@ -56,8 +56,7 @@ bool Program::closed(size_t begin, size_t end) const {
 void Program::plan_chains(int32_t threads) {
   chains_.clear();
   const int64_t cache = cache_bytes();
-  constexpr double part = 0.75;
-  const auto fits = [&](const Chain& c) { return kept_bytes(c) <= part * cache; };
+  const auto fits = [&](const Chain& c) { return kept_bytes(c) <= cache / 4 * 3; };
   for (size_t i = 0; i < operations_.size();) {
     Chain chain{i, i + 1, 0, 1};
     const double height = value(operations_[i]->out).shape.height;
@@ -73,8 +72,14 @@ void Program::plan_chains(int32_t threads) {
     }
     if (chain.rows) {
       const Shape& last = value(operations_[chain.end - 1]->out).shape;
-      for (Chain more = chain; more.rows < last.height && fits(more); more.rows += line_rows(last))
-        chain.rows = more.rows;
+      const int32_t least = chain.rows, lines = line_rows(last);
+      for (int32_t low = 0, high = (last.height - least) / lines + 1; low < high;) {
+        const int32_t middle = low + (high - low) / 2;
+        Chain more = chain;
+        more.rows = least + middle * lines;
+        if (fits(more)) chain = more, low = middle + 1;
+        else high = middle;
+      }
     }
     chains_.push_back(chain);
     i = chain.end;
@@ -101,7 +106,9 @@ int64_t Program::kept_bytes(Chain chain) const {
 bool Program::joins(size_t first, size_t i, int64_t large) const {
   const Operation& o = *operations_[i];
   const auto is_large = [&](int32_t id) { return value(id).shape.image() * 4 >= large; };
-  const auto read = [&](int32_t id) { return value(id).writer >= static_cast<int32_t>(first) && is_large(id); };
+  const auto read = [&](int32_t id) {
+    return value(id).writer >= static_cast<int32_t>(first) && is_large(id);
+  };
   return o.by_rows() && (is_large(o.out) || std::any_of(o.reads.begin(), o.reads.end(), read));
 }
 
@@ -133,16 +140,20 @@ void Program::set_goals(const Chain& chain, int32_t rows, std::vector<int32_t>& 
   }
 }
 
-// The first row of the output of each operation that is still needed when they have done so many rows.
-void Program::set_needs(const Chain& chain, const std::vector<int32_t>& done, std::vector<int32_t>& needs) const {
-  needs = done;
-  for (size_t i = chain.begin; i < chain.end; i++) {
-    for (int32_t id : operations_[i]->reads) {
-      if (!inside(chain, id)) continue;
-      int32_t& its = needs[static_cast<size_t>(value(id).writer) - chain.begin];
-      its = std::min(its, down(operations_[i]->first_row(id, done[i - chain.begin]), value(id).shape));
-    }
+// Lowers the first rows that are needed of what an operation reads from row `row` of its output on.
+void Program::need_from(const Chain& chain, size_t i, int32_t row, std::vector<int32_t>& needs) const {
+  for (int32_t id : operations_[i]->reads) {
+    if (!inside(chain, id)) continue;
+    int32_t& its = needs[static_cast<size_t>(value(id).writer) - chain.begin];
+    its = std::min(its, down(operations_[i]->first_row(id, row), value(id).shape));
   }
+}
+
+// The first row of the output of each operation that is still needed when they have done so many rows.
+void Program::set_needs(const Chain& chain, const std::vector<int32_t>& done,
+                        std::vector<int32_t>& needs) const {
+  needs = done;
+  for (size_t i = chain.begin; i < chain.end; i++) need_from(chain, i, done[i - chain.begin], needs);
 }
 
 // Calls turn(operation, first row, last row, needs before it) for each turn of a band of one image.
@@ -151,14 +162,9 @@ void Program::each_turn(const Chain& chain, int32_t band, const F& turn) const {
   std::vector<int32_t> done(chain.end - chain.begin), goals(done), needs(done);
   // They begin with the first row that the band needs.
   const int32_t begin = band_edge(chain, band), end = band_edge(chain, band + 1);
-  for (size_t i = 0; i + 1 < done.size(); i++) done[i] = value(operations_[chain.begin + i]->out).shape.height;
+  for (size_t i = 0; i < done.size(); i++) done[i] = value(operations_[chain.begin + i]->out).shape.height;
   done.back() = begin;
-  for (size_t i = chain.end; i-- > chain.begin;)
-    for (int32_t id : operations_[i]->reads)
-      if (inside(chain, id)) {
-        int32_t& its = done[static_cast<size_t>(value(id).writer) - chain.begin];
-        its = std::min(its, down(operations_[i]->first_row(id, done[i - chain.begin]), value(id).shape));
-      }
+  for (size_t i = chain.end; i-- > chain.begin;) need_from(chain, i, done[i - chain.begin], done);
   // The first turns bring the others as far as the last one's first rows need.
   int32_t rows = begin;
   const auto ahead = [&] {
@@ -253,7 +259,8 @@ void Program::run_chain(const Run& run, const Chain& chain, double* seconds) con
   double* const first = seconds ? seconds + begin : nullptr;
   if (!chain.rows) return time(first, [&] { operations_[begin]->run(run); });
   // Bands run at the same time, and what they take is the mean of theirs.
-  std::vector<std::vector<double>> times(static_cast<size_t>(seconds ? chain.bands : 0), std::vector<double>(count));
+  std::vector<std::vector<double>> times(static_cast<size_t>(seconds ? chain.bands : 0),
+                                         std::vector<double>(count));
   for (int32_t image = 0; image < run.batch; image++) {
     run.pool.each(chain.bands, [&](int64_t band, int) {
       Run mine = run.of_band(static_cast<int32_t>(band));

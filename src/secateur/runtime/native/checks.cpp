@@ -99,7 +99,8 @@ int32_t window_first_row(const secateur_window& w, int32_t begin) {
 
 int32_t window_last_row(const secateur_window& w, int32_t end) {
   constexpr int64_t kLimit = 1 << 29;
-  const int64_t last = (int64_t{end} - 1) * w.stride_height - w.pad_top + (int64_t{w.kernel_height} - 1) * w.dilation_height;
+  const int64_t first = (int64_t{end} - 1) * w.stride_height - w.pad_top;
+  const int64_t last = first + (int64_t{w.kernel_height} - 1) * w.dilation_height;
   return static_cast<int32_t>(std::clamp<int64_t>(last + 1, -kLimit, kLimit));
 }
 

@@ -17,8 +17,8 @@ Finish make_finish(const secateur_activation* a);
 // A window that fits its image, for which an output of this size is right.
 secateur_window checked(const secateur_window* window, const Shape& in, const Shape& out);
 
-// Output rows [begin, end) read image rows [window_first_row(begin), window_last_row(end)), some of which may lie
-// below the image.
+// Output rows [begin, end) read image rows [window_first_row(begin), window_last_row(end)), some of which may
+// lie below the image.
 int32_t window_first_row(const secateur_window& w, int32_t begin);
 int32_t window_last_row(const secateur_window& w, int32_t end);
 

@@ -74,7 +74,9 @@ class SparseMatrix : public Matrix {
     const int64_t width = ceil_div(channels, blocks_);
     const auto count = static_cast<size_t>(rows), all = static_cast<size_t>(blocks_) * count;
     std::vector<int32_t> lengths(all);  // [block][row]
-    const auto place = [&](int32_t o, int64_t c) { return static_cast<size_t>(c / width) * count + static_cast<size_t>(o); };
+    const auto place = [&](int32_t o, int64_t c) {
+      return static_cast<size_t>(c / width) * count + static_cast<size_t>(o);
+    };
     each_nonzero(r, rows, channels, [&](int32_t o, size_t, int64_t c, float) { lengths[place(o, c)]++; });
     order_.resize(all);
     places_.resize(all);

@@ -1,5 +1,5 @@
-// Depthwise convolution. Columns of one vector's width are swept from top to bottom. Whole vectors are read, of
-// which lanes outside of the image count as 0: nothing is copied, and what lies beside a value is not used.
+// Depthwise convolution. Columns of one vector's width are swept from top to bottom. Whole vectors are read,
+// of which lanes outside of the image count as 0: nothing is copied, and what lies beside a value is not used.
 #pragma once
 
 #include "k_matrix.h"
@@ -128,7 +128,7 @@ static void depthwise_k(const Depthwise& t) {
     const int64_t turn = row < t.turn ? t.turn : INT64_MAX, back = t.back;
     const float* from = p.in + row * width - (row >= t.turn ? t.back : 0);
     float* out = p.out + begin * out_width + x;
-    // The next S image rows, added to sums [first, last); sums[i] needs them as its row ky and those after it.
+    // The next S image rows, added to sums [first, last); sums[i] needs them as its row ky and those after.
     const auto add = [&](int first, int last) SECATEUR_LAMBDA_INLINE {
       SECATEUR_UNROLL
       for (int s = 0; s < S; s++, row++, from += width) {

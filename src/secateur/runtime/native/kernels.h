@@ -13,8 +13,8 @@ namespace secateur {
 // there the channels lie side by side, and their end is padded.
 constexpr int kAlign = 16;
 
-// So many floats before and after the planes of a value may be read, too; they are never used. That is the most
-// that two vectors reach beyond an image.
+// So many floats before and after the planes of a value may be read, too; they are never used. That is the
+// most that two vectors reach beyond an image.
 constexpr int kMargin = 48;
 
 // A non-zero weight, and where its input lies from the tile's beginning.

@@ -26,7 +26,7 @@ class Run {
   View view(int32_t id, int32_t image) const;
   // For one of the bands that an image is cut into, which a single thread does.
   Run of_band(int32_t band) const;
-  // Rounds of a value's ring begin where the first turn ends: few of the other turns go on into the next round.
+  // Rounds of a value's ring begin where the first turn ends: few other turns go on into the next round.
   void start_ring(int32_t id, int32_t row);
   // From now on the ring is in the round that has this row. Returns that round's first row.
   int32_t set_base(int32_t id, int32_t row);
@@ -109,6 +109,7 @@ class Program {
   int64_t kept_bytes(Chain chain) const;
   std::vector<int32_t> ring_rows(const Chain& chain) const;
   void set_goals(const Chain& chain, int32_t rows, std::vector<int32_t>& goals) const;
+  void need_from(const Chain& chain, size_t operation, int32_t row, std::vector<int32_t>& needs) const;
   void set_needs(const Chain& chain, const std::vector<int32_t>& done, std::vector<int32_t>& needs) const;
   template <class F>
   void each_turn(const Chain& chain, int32_t band, const F& turn) const;

@@ -44,7 +44,8 @@ int64_t Repack::offset(int64_t ky, int64_t kx) const {
   return phase * plane(rows_) + y * columns_ + x;
 }
 
-void Repack::copy_row(const Kernels& kernels, const View& in, float* out, int64_t c, const Phase& phase, int64_t r) const {
+void Repack::copy_row(const Kernels& kernels, const View& in, float* out, int64_t c, const Phase& phase,
+                      int64_t r) const {
   const int64_t y = r * window_.stride_height + phase.y - window_.pad_top;
   if (y < 0 || y >= in.shape.height) {
     std::memset(out, 0, static_cast<size_t>(columns_) * sizeof(float));
@@ -69,8 +70,8 @@ void Repack::copy_row(const Kernels& kernels, const View& in, float* out, int64_
   for (int64_t i = last; i < columns_; i++) out[i] = 0;
 }
 
-void Repack::run(const Kernels& kernels, const View& in, float* out, int64_t plane, int64_t first, int64_t last,
-                 Pool& pool) const {
+void Repack::run(const Kernels& kernels, const View& in, float* out, int64_t plane, int64_t first,
+                 int64_t last, Pool& pool) const {
   const auto phases = static_cast<int64_t>(phases_.size());
   const auto copy = [&](int64_t c, int64_t p, int64_t r) {
     float* const to = out + (c * phases + p) * plane + (r - first) * columns_;

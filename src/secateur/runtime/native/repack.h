@@ -18,13 +18,14 @@ class Repack {
   int64_t rows() const { return rows_; }
   int64_t rows(int64_t output_rows) const { return output_rows + extra_; }
   int64_t plane(int64_t rows) const;
-  int64_t size(int64_t plane) const { return align(channels_ * static_cast<int64_t>(phases_.size()) * plane + kSlack); }
+  int64_t size(int64_t plane) const { return align(channels_ * planes() * plane + kSlack); }
   // Planes of each channel.
   int64_t planes() const { return static_cast<int64_t>(phases_.size()); }
   // Where tap (ky, kx) of the first channel begins, in planes of all rows.
   int64_t offset(int64_t ky, int64_t kx) const;
   // Repacks rows [first, last) into planes that begin with the first of them.
-  void run(const Kernels&, const View& in, float* out, int64_t plane, int64_t first, int64_t last, Pool& pool) const;
+  void run(const Kernels&, const View& in, float* out, int64_t plane, int64_t first, int64_t last,
+           Pool& pool) const;
 
  private:
   struct Phase {

@@ -53,7 +53,7 @@ void Pool::run(int64_t count, const void* f, Call call) {
     wake_.notify_all();
   }
   work(0);
-  // Helpers that come too late are not waited for: one that says it is inside either finds the loop closed or is
+  // Helpers that come too late are not waited for: one that says it is inside finds the loop closed, or is
   // seen here.
   open_.store(false);
   for (int i = 0; inside_.load() != 0; i++)

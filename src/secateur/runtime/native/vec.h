@@ -112,8 +112,8 @@ static SECATEUR_INLINE vf load(const float* base, int64_t at, const Lanes& l) {
 #endif
 }
 
-// Sums of products in which some lanes of x count as 0: sum + only(x, l) * weight. With AVX-512 the multiply-add
-// leaves the other lanes out, at no cost; elsewhere they are cleared once for all products.
+// Sums of products in which some lanes of x count as 0: sum + only(x, l) * weight. With AVX-512 the
+// multiply-add leaves the other lanes out, at no cost; elsewhere they are cleared once for all products.
 static SECATEUR_INLINE vf only(vf x, const Lanes& l) {
 #if defined(__AVX512F__)
   (void)l;

@@ -29,8 +29,8 @@ static SECATEUR_INLINE vf reciprocal(vf x) {
 #endif
 }
 
-// exp(x) = p * 2^n: n is rounded by adding 1.5 * 2^23, where the last bits then are a whole number; p is a polynomial
-// of what is left, in [-ln 2 / 2, ln 2 / 2], of the least relative error there, 3e-9.
+// exp(x) = p * 2^n: n is rounded by adding 1.5 * 2^23, where the last bits then are a whole number; p is a
+// polynomial of what is left, in [-ln 2 / 2, ln 2 / 2], of the least relative error there, 3e-9.
 constexpr float kMagic = 12582912.0f;
 struct Power {
   vf p, n_and_magic;
@@ -53,8 +53,8 @@ static SECATEUR_INLINE vf exponential(vf x) {
   return times_power_of_two(e.p, e.n_and_magic - kMagic);
 }
 
-// 1 / (1 + exp(-x)) of numbers from -88 on, where it is below 1e-38. Within these bounds a power of two is just
-// added to the exponent.
+// 1 / (1 + exp(-x)) of numbers from -88 on, where it is below 1e-38. Within these bounds a power of two is
+// just added to the exponent.
 constexpr float kLeastSigmoid = -88.0f;
 static SECATEUR_INLINE vf sigmoid_of_number(vf x) {
   const Power e(-minimum(splat(87.0f), x));
