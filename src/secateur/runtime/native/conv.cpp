@@ -12,7 +12,7 @@ namespace {
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // In turns, inputs are repacked for so many rows at a time, or for more if these are not whole cache lines.
-constexpr int32_t kRepackRows = 8;
+constexpr int32_t kRepackRows = 16;
 // Rows of a sparse matrix that threads share among themselves.
 constexpr int32_t kUnitRows = 128;
 
