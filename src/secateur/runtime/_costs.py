@@ -72,8 +72,8 @@ LITERT = {
 }
 # What each further thread adds to the speed of the first, measured with two.
 _NATIVE_THREAD, _LITERT_THREAD = 0.6, 0.9
-# A change of sides: nanoseconds for the call, and values a nanosecond that are moved. With several threads
-# those of one side still wait for work where those of the other should have begun.
+# A change of sides: nanoseconds for the call, and values a nanosecond that are moved. With several
+# threads those of one side still wait for work where those of the other should have begun.
 _SEAM_CALL, _SEAM_THREADS, _SEAM_STREAM = 9000.0, 300_000.0, 1.8
 _FUNCTIONS = ("LOGISTIC", "TANH", "ELU", "GELU", "EXP", "SOFTMAX", "LOG_SOFTMAX", "POW", "LOG")
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
