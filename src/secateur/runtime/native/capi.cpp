@@ -1,5 +1,4 @@
 // The C functions: nothing is thrown over this border.
-#include <cstring>
 #include <algorithm>
 #include <chrono>
 #include <new>
