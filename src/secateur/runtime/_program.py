@@ -26,6 +26,7 @@ from secateur.runtime._signatures import (
 )
 
 Shape = tuple[int, int, int]  # channels, height, width
+Addresses = tuple[Any, Any]  # of inputs and outputs
 
 
 @dataclass(frozen=True)
@@ -332,14 +333,24 @@ class Program:
         shapes = [(self._batch, *shape) for shape in self._outputs.shapes]
         sources = [floats(a) for a in inputs]
         results = [np.empty(s, "float32") for s in shapes] if outputs is None else list(outputs)
-        check_shapes("inputs", sources, [(self._batch, *s) for s in self._inputs.shapes])
-        check_shapes("outputs", results, shapes)
+        self.run_at(self.addresses(sources, results), threads, seconds)
+        return results
+
+    def addresses(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> Addresses:
+        """Where to read and write, for `run_at`; the arrays are not kept alive."""
+        check_shapes("inputs", inputs, [(self._batch, *s) for s in self._inputs.shapes])
+        check_shapes("outputs", outputs, [(self._batch, *s) for s in self._outputs.shapes])
+        return pointers(inputs), pointers(outputs)
+
+    def run_at(
+        self, addresses: Addresses, threads: int = 1, seconds: np.ndarray | None = None
+    ) -> None:
+        """Runs all operations on arrays that are still where they were; the rest as in `run`."""
         times = None
         if seconds is not None:
             check_shapes("seconds", [seconds], [(self.operations,)], "float64")
             times = seconds.ctypes.data_as(ctypes.POINTER(ctypes.c_double))
-        self._call("run", pointers(sources), pointers(results), threads, times)
-        return results
+        self._call("run", *addresses, threads, times)
 
     # -- what it is --
 

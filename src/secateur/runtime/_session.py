@@ -11,7 +11,7 @@ from secateur.runtime import _native
 from secateur.runtime._costs import Costs
 from secateur.runtime._operations import Convolution, Depthwise
 from secateur.runtime._partition import Segment, choose, segments
-from secateur.runtime._program import Program, isas
+from secateur.runtime._program import Addresses, Program, isas
 from secateur.runtime._reading import Graph
 from secateur.runtime._steps import LiteRTStep, NativeStep, Place, Refused, Step, connect
 from secateur.runtime._terms import Reason
@@ -123,6 +123,7 @@ class Session:
         #: Outputs whose shapes are known only behind a run; LiteRT keeps them.
         self.loose = {t: self._places[t] for t in graph.outputs if self.native and t not in front}
         self.ran = False
+        self._bound: tuple[NativeStep, Addresses] | None = None
         #: The tensors that the caller reads and writes, and the constants in the file.
         self.kept = set(front)
         self.constants = {t for t in range(len(graph.tensors)) if graph.is_stored(t)}
@@ -137,10 +138,20 @@ class Session:
             for step, part in zip(native, parts, strict=True)
         ]
 
+    def bind(self) -> None:
+        """Look where inputs and outputs are, once for all runs, where nothing can move them."""
+        self._bound = None
+        if len(self.steps) == 1 and isinstance(self.steps[0], NativeStep) and not self._copied:
+            self._bound = (self.steps[0], self.steps[0].addresses(self._places))
+
     def run(self) -> None:
         """Run all steps on the inputs that are there."""
-        for step in self.steps:
-            step.run(self._places)
+        if self._bound is not None:
+            step, addresses = self._bound
+            step.run_at(addresses)
+        else:
+            for each in self.steps:
+                each.run(self._places)
         self._finish()
 
     def _finish(self) -> None:

@@ -12,7 +12,7 @@ from secateur.runtime._extract import extract
 from secateur.runtime._native import NativeError
 from secateur.runtime._operations import Convolution
 from secateur.runtime._partition import Segment
-from secateur.runtime._program import Program
+from secateur.runtime._program import Addresses, Program
 from secateur.runtime._reading import Graph
 from secateur.runtime._units import Unit
 
@@ -91,6 +91,14 @@ class NativeStep:
 
     def run(self, places: Mapping[int, Place], seconds: np.ndarray | None = None) -> None:
         """Read the inputs where they are and write the outputs where they belong."""
+        self.run_at(self.addresses(places), seconds)
+
+    def run_at(self, addresses: Addresses, seconds: np.ndarray | None = None) -> None:
+        """Run where `addresses` said, as long as nothing has moved."""
+        self.program.run_at(addresses, self.threads, seconds)
+
+    def addresses(self, places: Mapping[int, Place]) -> Addresses:
+        """Where the inputs are and the outputs belong. LiteRT keeps its memory while nobody looks."""
         inputs = [
             places[tensor]().reshape(self.batch, *shape)
             for tensor, shape in zip(self._order, self._shapes, strict=True)
@@ -99,7 +107,7 @@ class NativeStep:
             places[tensor]().reshape(self.batch, *shape)
             for tensor, shape in zip(self.outputs, self._out_shapes, strict=True)
         ]
-        self.program.run(inputs, outputs, self.threads, seconds)
+        return self.program.addresses(inputs, outputs)
 
 
 class LiteRTStep:

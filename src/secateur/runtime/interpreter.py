@@ -115,6 +115,8 @@ class Interpreter:
                 self._shapes = shapes
         if self._front is not self._shadow:
             self._front.allocate_tensors()
+        if self._session is not None:
+            self._session.bind()
         self._ready = True
 
     def _divide(self) -> None:
