@@ -84,6 +84,10 @@ class Softmax : public Operation {
   void run(const Run& run) const override {
     for (int32_t n = 0; n < run.batch; n++) {
       const View in = run.view(reads[0], n), to = run.view(out, n);
+      if (to.shape.pixels() == 1) {
+        vector(run.kernels, in.data, to.data, to.shape.channels);
+        continue;
+      }
       run.pool.each(to.shape.pixels(), [&](int64_t p, int) {
         const int64_t channels = to.shape.channels;
         float most = -INFINITY;
@@ -99,6 +103,16 @@ class Softmax : public Operation {
     }
   }
   float beta;
+
+ private:
+  // Channels lie side by side.
+  void vector(const Kernels& kernels, const float* x, float* y, int64_t count) const {
+    float most = -INFINITY;
+    for (int64_t c = 0; c < count; c++) most = std::max(most, beta * x[c]);
+    kernels.map({SECATEUR_LINEAR, beta, -most}, x, y, count);
+    kernels.map({SECATEUR_EXP, 0, 0}, y, y, count);
+    kernels.map({SECATEUR_LINEAR, 1 / kernels.total(y, count), 0}, y, y, count);
+  }
 };
 
 const char* const kBinaryNames[] = {"add",     "sub",     "mul",          "div",

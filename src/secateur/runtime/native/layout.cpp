@@ -50,6 +50,10 @@ class Reshape : public Operation {
     for (int32_t n = 0; n < run.batch; n++) {
       const View in = run.view(reads[0], n), to = run.view(out, n);
       const int64_t from_channels = in.shape.channels, to_channels = to.shape.channels;
+      if (from_channels == to_channels && in.pitch == to.pitch) {
+        std::copy_n(in.data, from_channels * in.pitch, to.data);
+        continue;
+      }
       run.pool.each(to_channels, [&](int64_t c, int) {
         for (int64_t p = 0; p < to.shape.pixels(); p++) {
           const int64_t i = p * to_channels + c;

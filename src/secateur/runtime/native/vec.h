@@ -184,10 +184,14 @@ static SECATEUR_INLINE vf odd(vf a, vf b) { return __builtin_shufflevector(a, b,
 static SECATEUR_INLINE vf shifted(vf a, vf b) { return __builtin_shufflevector(a, b, 1, 2, 3, 4); }
 #endif
 
+// In pairs, pairs of pairs and so on: one after the other each would wait for the one before.
 static SECATEUR_INLINE float sum(vf x) {
-  float s = 0;
-  for (int i = 0; i < kLanes; i++) s += x[i];
-  return s;
+  float part[kLanes];
+  store(part, x);
+  SECATEUR_UNROLL
+  for (int half = kLanes / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; i++) part[i] += part[i + half];
+  return part[0];
 }
 
 }  // namespace SECATEUR_ISA
