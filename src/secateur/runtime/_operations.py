@@ -107,8 +107,7 @@ class Convolution(Operation):
         residual = None if self.residual is None else values[self.residual]
         epilogue = Epilogue(self.first, residual, self.second)
         source, weights = values[self.inputs[0]], self.weights.load()
-        add = program.pruned_conv2d if self.sparse else program.conv2d
-        add(source, out, weights, self.bias, self.window, epilogue)
+        program.conv2d(source, out, weights, self.bias, self.window, epilogue, self.sparse)
 
     def then(self, activation: Activation) -> bool:
         """Before the residual or behind it."""

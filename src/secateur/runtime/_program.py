@@ -205,21 +205,11 @@ class Program:
         bias: np.ndarray | None = None,
         window: Window = POINTWISE,
         epilogue: Epilogue | None = None,
+        sparse: bool = False,
     ) -> None:
-        """Convolution with all weights: (out_channels, height, width, in_channels)."""
-        self._dense("conv2d", source, out, weights, bias, window, epilogue)
-
-    def pruned_conv2d(
-        self,
-        source: int,
-        out: int,
-        weights: np.ndarray,
-        bias: np.ndarray | None = None,
-        window: Window = POINTWISE,
-        epilogue: Epilogue | None = None,
-    ) -> None:
-        """The same without those of them that are zero."""
-        self._dense("pruned_conv2d", source, out, weights, bias, window, epilogue)
+        """Convolution; weights are (out_channels, height, width, in_channels). `sparse`: without zeros."""
+        name = "pruned_conv2d" if sparse else "conv2d"
+        self._dense(name, source, out, weights, bias, window, epilogue)
 
     def depthwise_conv2d(
         self,

@@ -29,6 +29,7 @@ static int64_t cache_bytes() {
   return 512 * 1024;
 }
 
+// Of an operation that nothing waits for, how far before the image its goal is.
 static constexpr int32_t kFar = 1 << 30;
 
 int32_t line_rows(int32_t width) { return kAlign / std::gcd(width, kAlign); }
@@ -39,7 +40,7 @@ static int32_t up(int32_t row, const Shape& s) { return down(row + line_rows(s) 
 
 static int64_t row_bytes(const Shape& s) { return int64_t{s.channels} * s.width * 4; }
 
-// Operations [begin, end) of a chain have a place each in the vectors here.
+// Whether an operation of the chain writes a value. Vectors of rows, below, have a place for each operation.
 bool Program::inside(const Chain& chain, int32_t id) const {
   const int32_t writer = value(id).writer;
   return writer >= static_cast<int32_t>(chain.begin) && writer < static_cast<int32_t>(chain.end);

@@ -273,8 +273,8 @@ void add_pruned_conv(Program& p, int32_t in, int32_t out, const secateur_window*
   const int32_t rows = to.channels;
   const int64_t depth = checked_depth(from, checked(window, from, to));
   check_weights(weights, rows, depth);
-  int64_t count = 0;
-  for (int64_t i = 0; i < weights.count; i++) count += weights.data[i] != 0;
+  const int64_t count =
+      std::count_if(weights.data, weights.data + weights.count, [](float w) { return w != 0; });
   std::vector<int32_t> starts{0}, columns(static_cast<size_t>(count) + 1);
   std::vector<float> values(columns.size());
   const float* w = weights.data;
