@@ -207,7 +207,7 @@ class Program:
         epilogue: Epilogue | None = None,
         sparse: bool = False,
     ) -> None:
-        """Convolution; weights are (out_channels, height, width, in_channels). `sparse`: without zeros."""
+        """Convolution; weights (out_channels, height, width, in_channels), `sparse`: without zeros."""
         name = "pruned_conv2d" if sparse else "conv2d"
         self._dense(name, source, out, weights, bias, window, epilogue)
 
