@@ -12,38 +12,85 @@ namespace SECATEUR_ISA {
 constexpr int kBlockRows = 28;
 constexpr int kBlockVectors = 8;
 
-// What the kernel's columns need of one image row, for one vector of outputs.
-template <int K, int S>
+// A strip of V vectors of outputs: what a kernel's columns need of one image row. The row is read once and
+// moved in registers, as most vectors beside it would cross cache lines. `Alone`: the strip is as wide as the
+// image.
+template <int K, int S, int V, bool Alone>
 struct Columns {
-  Lanes inside[K];
+  static constexpr int C = S == 1 ? K / 2 : 0;  // the column that is read, where one is
+  // Lanes outside of the image count as 0: multiply-adds leave them out where that costs nothing and there
+  // are registers for all masks; elsewhere what is read is cleared.
+  static constexpr bool kLate = kMaskedAdds && K == 3;
+  Lanes column[V][K];                     // of what a column is multiplied with
+  Lanes inside[S * V], before, after[K];  // of what is read
   int64_t at;
   Columns() = default;
   Columns(int64_t x, const Depthwise& t) {
-    at = x * S - t.window.pad_left;
+    at = x * S - t.window.pad_left + C;
+    const auto pixels = [&](int64_t first) {
+      return lanes((S - 1 - first) >> (S - 1), (t.width - first + S - 1) >> (S - 1));
+    };
+    for (int v = 0; v < V; v++) {
+      for (int k = 0; k < K; k++) column[v][k] = pixels(at + v * S * kLanes + k - C);
+      for (int s = 0; s < S; s++) inside[v * S + s] = pixels(at + v * S * kLanes + s);
+    }
+    const int64_t end = at + S * V * kLanes;
+    before = pixels(at - kLanes);
     for (int k = 0; k < K; k++)
-      inside[k] = lanes((S - 1 - at - k) >> (S - 1), (t.width - at - k + S - 1) >> (S - 1));
+      after[k] = S == 1 ? pixels(end) : lanes(0, end + k >= 0 && end + k < t.width ? kLanes : 0);
   }
-  SECATEUR_INLINE void read(const float* row, vf (&out)[K]) const {
-    const float* p = row + at;
+  static bool alone(const Depthwise& t) {
+    return S == 1 && t.window.pad_left >= C && C - t.window.pad_left + V * kLanes >= t.width;
+  }
+  SECATEUR_INLINE void read(const float* row, vf (&out)[V][K]) const {
+    if (S == 1) read_all(row + at, out);
+    else read_halves(row + at, out);
+  }
+  static SECATEUR_INLINE vf early(vf x, const Lanes& l) { return kLate ? x : only(x, l); }
+  SECATEUR_INLINE vf add(vf sum, vf x, vf weight, int v, int k) const {
+    return kLate ? add_only(sum, x, weight, column[v][k]) : sum + x * weight;
+  }
+  // From the column in the middle, those to its left and to its right.
+  SECATEUR_INLINE void read_all(const float* p, vf (&out)[V][K]) const {
     SECATEUR_UNROLL
-    for (int k = 0; k < K; k++) {
-      if (S == 1) {
-        out[k] = load(p + k);
-      } else if (k % 4 == 0) {  // two vectors make two columns, and those moved by a pixel the next two
-        const vf a = load(p + k), b = load(p + k + kLanes);
-        out[k] = even(a, b);
-        if (k + 1 < K) out[k + 1] = odd(a, b);
-        if (k + 2 < K) out[k + 2] = shifted(out[k], splat(p[k + 2 * kLanes]));
-        if (k + 3 < K) out[k + 3] = shifted(out[k + 1], splat(p[k + 2 * kLanes + 1]));
+    for (int v = 0; v < V; v++) out[v][C] = early(load_once(p + v * kLanes), inside[v]);
+    const vf left_end = Alone ? vf{} : early(repeat4(p - 4), before);
+    const vf right_end = Alone ? vf{} : early(repeat4(p + V * kLanes), after[0]);
+    SECATEUR_UNROLL
+    for (int v = 0; v < V; v++) {
+      const vf left = v ? out[v - 1][C] : left_end, right = v + 1 < V ? out[v + 1][C] : right_end;
+      out[v][C - 1] = slide<kLanes - 1>(left, out[v][C]);
+      out[v][C + 1] = slide<1>(out[v][C], right);
+      if (C > 1) {
+        out[v][C > 1 ? C - 2 : 0] = slide<kLanes - 2>(left, out[v][C]);
+        out[v][C > 1 ? C + 2 : 0] = slide<2>(out[v][C], right);
+      }
+      if (C > 2) {
+        out[v][C > 2 ? C - 3 : 0] = slide<kLanes - 3>(left, out[v][C]);
+        out[v][C > 2 ? C + 3 : 0] = slide<3>(out[v][C], right);
       }
     }
+  }
+  // Columns 0 and 1 of the kernel take turns in what is read; the others are these, moved on.
+  SECATEUR_INLINE void read_halves(const float* p, vf (&out)[V][K]) const {
     SECATEUR_UNROLL
-    for (int k = 0; k < K; k++) out[k] = only(out[k], inside[k]);
+    for (int v = 0; v < V; v++) {
+      const vf a = load(p + 2 * v * kLanes), b = load(p + (2 * v + 1) * kLanes);
+      out[v][0] = early(even(a, b), inside[v * S]);
+      out[v][1] = early(odd(a, b), inside[v * S + S - 1]);
+    }
+    SECATEUR_UNROLL
+    for (int k = 2; k < K; k++) {
+      const vf end = early(splat(p[2 * V * kLanes + k - 2]), after[k - 2]);
+      SECATEUR_UNROLL
+      for (int v = 0; v < V; v++)
+        out[v][k] = slide<1>(out[v][k - 2], v + 1 < V ? out[v + 1][k - 2] : end);
+    }
   }
   // What is read lies in the image or close enough to it.
   static bool fits(const Depthwise& t) {
     const int64_t last = (t.out_width - 1) / kLanes * kLanes * S - t.window.pad_left;
-    return t.window.pad_left <= kMargin && last + S * kLanes + K - t.width <= kMargin;
+    return t.window.pad_left + 4 <= kMargin && last + S * kLanes + K / 2 + 4 - t.width <= kMargin;
   }
 };
 
@@ -84,90 +131,135 @@ struct Kernel {
   SECATEUR_INLINE vf operator[](int i) const { return kept ? kept_[i] : splat(weights[i]); }
 };
 
-// Calls block(plane, kernel, columns, lanes, x, first row, last row) for all of them.
-template <int K, int S, class F>
-static SECATEUR_INLINE void in_blocks(const Depthwise& t, const F& block) {
+// Sums of the output rows under way stay in registers: each image row is read once and added to all of
+// them. The next channel is fetched meanwhile.
+template <int K, int S, int V, bool Alone>
+static SECATEUR_INLINE void sweep(const Depthwise& t, const Plane& p, const Kernel<K>& w,
+                                  const Columns<K, S, V, Alone>& shared, const Bounds& bounds, int64_t x,
+                                  int64_t begin, int64_t end) {
+  constexpr int kSums = (K + S - 1) / S;
+  const int64_t height = t.height, width = t.width, out_width = t.out_width, in_pitch = t.in_pitch;
+  // Copies of its own, which the compiler knows that no store changes.
+  const Columns<K, S, V, Alone> columns = shared;
+  const Bounds limits = bounds;
+  const Lanes full = lanes(0, kLanes), last_lanes = lanes(0, out_width - x - (V - 1) * kLanes);
+  const vf bias = splat(p.bias);
+  vf sums[kSums][V];
+  SECATEUR_UNROLL
+  for (int i = 0; i < kSums; i++) {
+    SECATEUR_UNROLL
+    for (int v = 0; v < V; v++) sums[i][v] = bias;
+  }
+  int64_t row = begin * S - t.window.pad_top;
+  const float* from = p.in + row * width - (row >= t.turn ? t.back : 0);
+  float* out = p.out + begin * out_width + x;
+  // Rows before this one follow one another in memory.
+  int64_t event = row < t.turn && t.turn < height ? t.turn : height;
+  // The next S image rows, added to sums [first, last); sums[i] needs them as its row ky and those after.
+  const auto add = [&](int first, int last) SECATEUR_LAMBDA_INLINE {
+    SECATEUR_UNROLL
+    for (int s = 0; s < S; s++, row++, from += width) {
+      if ((uint64_t)row >= (uint64_t)event) {
+        if (row < 0 || row >= height) continue;
+        from -= t.back;
+        event = height;
+      }
+      if ((kSums - last) * S + s >= K) continue;
+      vf in[V][K];
+      columns.read(from, in);
+      SECATEUR_UNROLL
+      for (int i = 0; i < S * V; i++) __builtin_prefetch(from + S * x + i * kLanes + in_pitch);
+      SECATEUR_UNROLL
+      for (int i = 0; i < kSums; i++) {
+        const int ky = (kSums - 1 - i) * S + s;
+        if (i < first || i >= last || ky >= K) continue;
+        SECATEUR_UNROLL
+        for (int kx = 0; kx < K; kx++) {
+          const vf weight = w[ky * K + kx];
+          SECATEUR_UNROLL
+          for (int v = 0; v < V; v++)
+            sums[i][v] = columns.add(sums[i][v], in[v][kx], weight, v, kx);
+        }
+      }
+    }
+  };
+  const auto next = [&]() SECATEUR_LAMBDA_INLINE {
+    SECATEUR_UNROLL
+    for (int v = 0; v < V; v++) {
+      SECATEUR_UNROLL
+      for (int i = 0; i + 1 < kSums; i++) sums[i][v] = sums[i + 1][v];
+      sums[kSums - 1][v] = bias;
+    }
+  };
+  const auto complete = [&]() SECATEUR_LAMBDA_INLINE {
+    SECATEUR_UNROLL
+    for (int v = 0; v < V; v++)
+      limits.store_to(out + v * kLanes, sums[0][v], v + 1 < V ? full : last_lanes);
+    out += out_width;
+  };
+  // sums[0] is of the row that is stored next; before the first one is complete, it is not needed.
+  SECATEUR_UNROLL
+  for (int i = kSums - 1; i > 0; i--) {
+    add(i, kSums);
+    next();
+  }
+  for (int64_t y = begin; y + 1 < end; y++) {
+    add(0, kSums);
+    complete();
+    next();
+  }
+  add(0, 1);
+  complete();
+}
+
+// One strip is the whole width.
+template <int K, int S, int V, bool Alone>
+static void depthwise_strip(const Depthwise& t) {
+  const Bounds bounds(*t.finish);
+  const Columns<K, S, V, Alone> columns(0, t);
+  for (int64_t c = 0; c < t.channels; c++) {
+    const Plane plane(t, c);
+    sweep<K, S>(t, plane, Kernel<K>(plane), columns, bounds, 0, t.begin, t.end);
+  }
+}
+
+// Pairs of vectors, and the last one where their number is odd.
+template <int K, int S>
+static void depthwise_strips(const Depthwise& t) {
+  const Bounds bounds(*t.finish);
+  constexpr int64_t kPair = 2 * kLanes;
   for (int64_t left = 0; left < t.out_width; left += kBlockVectors * kLanes) {
     const int64_t right = left + kBlockVectors * kLanes < t.out_width ? left + kBlockVectors * kLanes
                                                                        : t.out_width;
-    Columns<K, S> columns[kBlockVectors];
-    for (int64_t x = left; x < right; x += kLanes)
-      columns[(x - left) / kLanes] = Columns<K, S>(x, t);
-    const Lanes last = lanes(0, (right - left - 1) % kLanes + 1);
-    const Lanes full = lanes(0, kLanes);
+    const int64_t pairs = (right - left + kLanes - 1) / kPair;
+    Columns<K, S, 2, false> columns[kBlockVectors / 2];
+    for (int64_t i = 0; i < pairs; i++) columns[i] = {left + i * kPair, t};
+    const int64_t rest = left + pairs * kPair;
+    const Columns<K, S, 1, false> last(rest, t);
     for (int64_t c = 0; c < t.channels; c++) {
       const Plane plane(t, c);
       const Kernel<K> kernel(plane);
-      for (int64_t y = t.begin; y < t.end; y += kBlockRows)
-        for (int64_t x = left; x < right; x += kLanes)
-          block(plane, kernel, columns[(x - left) / kLanes], x + kLanes < right ? full : last, x, y,
-                y + kBlockRows < t.end ? y + kBlockRows : (int64_t)t.end);
+      for (int64_t y = t.begin; y < t.end; y += kBlockRows) {
+        const int64_t end = y + kBlockRows < t.end ? y + kBlockRows : (int64_t)t.end;
+        for (int64_t i = 0; i < pairs; i++)
+          sweep<K, S>(t, plane, kernel, columns[i], bounds, left + i * kPair, y, end);
+        if (rest < right) sweep<K, S>(t, plane, kernel, last, bounds, rest, y, end);
+      }
     }
   }
 }
 
-// Sums of the output rows under way stay in registers: each image row is read once and added to all of
-// them. The next channel is fetched meanwhile.
 template <int K, int S>
 static void depthwise_k(const Depthwise& t) {
-  constexpr int kSums = (K + S - 1) / S;
-  const Bounds bounds(*t.finish);
-  const int64_t height = t.height, width = t.width, out_width = t.out_width, top = t.window.pad_top;
-  in_blocks<K, S>(t, [&](const Plane& p, const Kernel<K>& w, const Columns<K, S>& shared,
-                         const Lanes& shared_inside, int64_t x, int64_t begin,
-                         int64_t end) SECATEUR_LAMBDA_INLINE {
-    // Copies of its own, which the compiler knows that no store changes.
-    const Columns<K, S> columns = shared;
-    const Lanes inside = shared_inside;
-    const Bounds limits = bounds;
-    const vf bias = splat(p.bias);
-    vf sums[kSums];
-    SECATEUR_UNROLL
-    for (int i = 0; i < kSums; i++) sums[i] = bias;
-    int64_t row = begin * S - top;
-    const int64_t turn = row < t.turn ? t.turn : INT64_MAX, back = t.back;
-    const float* from = p.in + row * width - (row >= t.turn ? t.back : 0);
-    float* out = p.out + begin * out_width + x;
-    // The next S image rows, added to sums [first, last); sums[i] needs them as its row ky and those after.
-    const auto add = [&](int first, int last) SECATEUR_LAMBDA_INLINE {
-      SECATEUR_UNROLL
-      for (int s = 0; s < S; s++, row++, from += width) {
-        if (row == turn) from -= back;
-        if ((kSums - last) * S + s >= K || (uint64_t)row >= (uint64_t)height) continue;
-        vf in[K];
-        columns.read(from, in);
-        SECATEUR_UNROLL
-        for (int i = 0; i < S; i++) __builtin_prefetch(from + S * x + i * kLanes + t.in_pitch);
-        SECATEUR_UNROLL
-        for (int i = 0; i < kSums; i++) {
-          const int ky = (kSums - 1 - i) * S + s;
-          if (i < first || i >= last || ky >= K) continue;
-          SECATEUR_UNROLL
-          for (int kx = 0; kx < K; kx++)
-            sums[i] = add_only(sums[i], in[kx], w[ky * K + kx], columns.inside[kx]);
-        }
-      }
-    };
-    const auto next = [&]() SECATEUR_LAMBDA_INLINE {
-      SECATEUR_UNROLL
-      for (int i = 0; i + 1 < kSums; i++) sums[i] = sums[i + 1];
-      sums[kSums - 1] = bias;
-    };
-    // sums[0] is of the row that is stored next; before the first one is complete, it is not needed.
-    SECATEUR_UNROLL
-    for (int i = kSums - 1; i > 0; i--) {
-      add(i, kSums);
-      next();
-    }
-    for (int64_t y = begin; y + 1 < end; y++) {
-      add(0, kSums);
-      limits.store_to(out, sums[0], inside);
-      out += out_width;
-      next();
-    }
-    add(0, 1);
-    limits.store_to(out, sums[0], inside);
-  });
+  if (t.out_width <= kLanes) {
+    if (Columns<K, S, 1, true>::alone(t)) return depthwise_strip<K, S, 1, true>(t);
+    return depthwise_strip<K, S, 1, false>(t);
+  }
+  if (t.out_width <= 2 * kLanes) {
+    if (Columns<K, S, 2, true>::alone(t)) return depthwise_strip<K, S, 2, true>(t);
+    return depthwise_strip<K, S, 2, false>(t);
+  }
+  depthwise_strips<K, S>(t);
 }
 
 // Any window, one tap after the other.
@@ -209,11 +301,11 @@ static void depthwise_sums(const Depthwise& t) {
   const int32_t k = n.kernel_height, s = n.stride_height;
   const bool square = n.kernel_width == k && n.stride_width == s;
   if (!square || n.dilation_height != 1 || n.dilation_width != 1) return depthwise_any(t);
-  if (k == 3 && s == 1 && Columns<3, 1>::fits(t)) return depthwise_k<3, 1>(t);
-  if (k == 3 && s == 2 && Columns<3, 2>::fits(t)) return depthwise_k<3, 2>(t);
-  if (k == 5 && s == 1 && Columns<5, 1>::fits(t)) return depthwise_k<5, 1>(t);
-  if (k == 5 && s == 2 && Columns<5, 2>::fits(t)) return depthwise_k<5, 2>(t);
-  if (k == 7 && s == 1 && Columns<7, 1>::fits(t)) return depthwise_k<7, 1>(t);
+  if (k == 3 && s == 1 && Columns<3, 1, 1, false>::fits(t)) return depthwise_k<3, 1>(t);
+  if (k == 3 && s == 2 && Columns<3, 2, 1, false>::fits(t)) return depthwise_k<3, 2>(t);
+  if (k == 5 && s == 1 && Columns<5, 1, 1, false>::fits(t)) return depthwise_k<5, 1>(t);
+  if (k == 5 && s == 2 && Columns<5, 2, 1, false>::fits(t)) return depthwise_k<5, 2>(t);
+  if (k == 7 && s == 1 && Columns<7, 1, 1, false>::fits(t)) return depthwise_k<7, 1>(t);
   depthwise_any(t);
 }
 

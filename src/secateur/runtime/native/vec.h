@@ -33,6 +33,14 @@ typedef float vf_unaligned __attribute__((vector_size(4 * SECATEUR_LANES), align
 typedef int32_t vi_unaligned __attribute__((vector_size(4 * SECATEUR_LANES), aligned(4), may_alias));
 
 static SECATEUR_INLINE vf load(const float* p) { return *reinterpret_cast<const vf_unaligned*>(p); }
+// What is used several times, but must not be read several times: it may lie across two cache lines.
+static SECATEUR_INLINE vf load_once(const float* p) {
+  vf x = load(p);
+#if defined(__AVX512F__)
+  __asm__("" : "+v"(x));
+#endif
+  return x;
+}
 static SECATEUR_INLINE vi load_int(const int32_t* p) {
   return *reinterpret_cast<const vi_unaligned*>(p);
 }
@@ -112,25 +120,28 @@ static SECATEUR_INLINE vf load(const float* base, int64_t at, const Lanes& l) {
 #endif
 }
 
-// Sums of products in which some lanes of x count as 0: sum + only(x, l) * weight. With AVX-512 the
-// multiply-add leaves the other lanes out, at no cost; elsewhere they are cleared once for all products.
+// The other lanes are 0.
 static SECATEUR_INLINE vf only(vf x, const Lanes& l) {
 #if defined(__AVX512F__)
-  (void)l;
-  __asm__("" : "+v"(x));  // or each product would read it again, across two cache lines
-  return x;
+  return (vf)_mm512_maskz_mov_ps(l.mask, (__m512)x);
 #elif defined(__AVX2__)
   return (vf)_mm256_and_ps((__m256)x, _mm256_castsi256_ps(l.mask));
 #else
   return (vf)((vi)x & l.mask);
 #endif
 }
+
+// Adds x * weight in some lanes; multiply-adds can leave lanes out with AVX-512, and at no cost.
+#if defined(__AVX512F__)
+constexpr bool kMaskedAdds = true;
+#else
+constexpr bool kMaskedAdds = false;
+#endif
 static SECATEUR_INLINE vf add_only(vf sum, vf x, vf weight, const Lanes& l) {
 #if defined(__AVX512F__)
   return (vf)_mm512_mask3_fmadd_ps((__m512)x, (__m512)weight, (__m512)sum, l.mask);
 #else
-  (void)l;
-  return sum + x * weight;
+  return sum + only(x, l) * weight;
 #endif
 }
 
@@ -157,7 +168,18 @@ static SECATEUR_INLINE vf gather(const float* p, vi index) {
 #endif
 }
 
-// Of a followed by b: every second number, from the first or from the second, and all from the second.
+// Four numbers, again and again: in any vector they are the first lanes as well as the last.
+static SECATEUR_INLINE vf repeat4(const float* p) {
+#if defined(__AVX512F__)
+  return (vf)_mm512_broadcast_f32x4(_mm_loadu_ps(p));
+#elif defined(__AVX2__)
+  return (vf)_mm256_broadcast_ps((const __m128*)p);
+#else
+  return load(p);
+#endif
+}
+
+// Of a followed by b: every second number, from the first or from the second, and all from number D on.
 #if SECATEUR_LANES == 16
 static SECATEUR_INLINE vf even(vf a, vf b) {
   return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
@@ -165,8 +187,9 @@ static SECATEUR_INLINE vf even(vf a, vf b) {
 static SECATEUR_INLINE vf odd(vf a, vf b) {
   return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
 }
-static SECATEUR_INLINE vf shifted(vf a, vf b) {
-  return __builtin_shufflevector(a, b, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16);
+template <int D>
+static SECATEUR_INLINE vf slide(vf a, vf b) {
+  return (vf)_mm512_alignr_epi32((__m512i)b, (__m512i)a, D);
 }
 #elif SECATEUR_LANES == 8
 static SECATEUR_INLINE vf even(vf a, vf b) {
@@ -175,13 +198,17 @@ static SECATEUR_INLINE vf even(vf a, vf b) {
 static SECATEUR_INLINE vf odd(vf a, vf b) {
   return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
 }
-static SECATEUR_INLINE vf shifted(vf a, vf b) {
-  return __builtin_shufflevector(a, b, 1, 2, 3, 4, 5, 6, 7, 8);
+template <int D>
+static SECATEUR_INLINE vf slide(vf a, vf b) {
+  return __builtin_shufflevector(a, b, D, D + 1, D + 2, D + 3, D + 4, D + 5, D + 6, D + 7);
 }
 #else
 static SECATEUR_INLINE vf even(vf a, vf b) { return __builtin_shufflevector(a, b, 0, 2, 4, 6); }
 static SECATEUR_INLINE vf odd(vf a, vf b) { return __builtin_shufflevector(a, b, 1, 3, 5, 7); }
-static SECATEUR_INLINE vf shifted(vf a, vf b) { return __builtin_shufflevector(a, b, 1, 2, 3, 4); }
+template <int D>
+static SECATEUR_INLINE vf slide(vf a, vf b) {
+  return __builtin_shufflevector(a, b, D, D + 1, D + 2, D + 3);
+}
 #endif
 
 // In pairs, pairs of pairs and so on: one after the other each would wait for the one before.
