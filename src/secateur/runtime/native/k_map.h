@@ -134,56 +134,6 @@ static void binary(int32_t function, const float* a, bool one_a, const float* b,
   }
 }
 
-#if defined(__AVX512F__)
-// For short strides all numbers are loaded, and those that are taken moved to their places. Returns how many are
-// done, a multiple of a vector's.
-template <int Stride>
-static int64_t pick_short(const float* x, float* y, int64_t count) {
-  // Number l of the result is in vector l * Stride / kLanes.
-  vi place;
-  __mmask16 from[Stride] = {};
-  SECATEUR_UNROLL
-  for (int l = 0; l < kLanes; l++) {
-    place[l] = l * Stride % kLanes;
-    from[l * Stride / kLanes] |= (__mmask16)(1 << l);
-  }
-  // The last vector ends with the last number that is taken.
-  const Lanes end = lanes(0, (kLanes - 1) * Stride + 1 - (Stride - 1) * kLanes);
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes, x += kLanes * Stride) {
-    __m512 all = (__m512)load(x, (Stride - 1) * kLanes, end);
-    all = _mm512_maskz_permutexvar_ps(from[Stride - 1], (__m512i)place, all);
-    SECATEUR_UNROLL
-    for (int v = 0; v < Stride - 1; v++)
-      all = _mm512_mask_permutexvar_ps(all, from[v], (__m512i)place, (__m512)load(x + v * kLanes));
-    store(y + i, (vf)all);
-  }
-  return i;
-}
-#endif
-
-static void pick(const float* x, int64_t stride, float* y, int64_t count) {
-  vi index;
-  for (int i = 0; i < kLanes; i++) index[i] = (int32_t)(i * stride);
-  int64_t i = 0;
-  if (stride == 2) {
-    // The last vector's second half ends one number before the next that is taken.
-    for (; i + kLanes < count; i += kLanes)
-      store(y + i, even(load(x + 2 * i), load(x + 2 * i + kLanes)));
-  }
-#if defined(__AVX512F__)
-  switch (stride) {
-    case 3: i = pick_short<3>(x, y, count); break;
-    case 4: i = pick_short<4>(x, y, count); break;
-    case 6: i = pick_short<6>(x, y, count); break;
-    case 8: i = pick_short<8>(x, y, count); break;
-  }
-#endif
-  if (stride < INT32_MAX / kLanes)
-    for (; i + kLanes <= count; i += kLanes) store(y + i, gather(x + i * stride, index));
-  for (; i < count; i++) y[i] = x[i * stride];
-}
-
 static float total(const float* x, int64_t count) {
   vf s0 = {}, s1 = {};
   int64_t i = 0;

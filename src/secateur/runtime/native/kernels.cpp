@@ -1,5 +1,6 @@
 // Compiled once for each instruction set, with its flags and its name in SECATEUR_ISA.
 #include "k_depthwise.h"
+#include "k_pick.h"
 
 #define SECATEUR_TEXT2(x) #x
 #define SECATEUR_TEXT(x) SECATEUR_TEXT2(x)
@@ -36,6 +37,7 @@ const Kernels kernels = {SECATEUR_TEXT(SECATEUR_ISA),
                          map,
                          binary,
                          pick,
+                         deal,
                          total,
                          peak};
 

@@ -108,6 +108,8 @@ struct Kernels {
                  int64_t count);
   // y[i] = x[i * stride]
   void (*pick)(const float* x, int64_t stride, float* y, int64_t count);
+  // y[s][i] = x[i * streams + s]
+  void (*deal)(const float* x, int64_t streams, float* const* y, int64_t count);
   float (*total)(const float* x, int64_t count);
   double (*peak)(int64_t rounds);  // multiply-adds done
 };

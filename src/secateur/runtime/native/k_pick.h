@@ -1,0 +1,114 @@
+// Numbers that lie apart, brought together.
+#pragma once
+
+#include "vec.h"
+
+namespace secateur {
+namespace SECATEUR_ISA {
+
+#if defined(__AVX512F__)
+// For short strides all numbers are loaded, and those that are taken moved to their places. Returns how many are
+// done, a multiple of a vector's.
+template <int Stride>
+static int64_t pick_short(const float* x, float* y, int64_t count) {
+  // Number l of the result is in vector l * Stride / kLanes.
+  vi place;
+  __mmask16 from[Stride] = {};
+  SECATEUR_UNROLL
+  for (int l = 0; l < kLanes; l++) {
+    place[l] = l * Stride % kLanes;
+    from[l * Stride / kLanes] |= (__mmask16)(1 << l);
+  }
+  // The last vector ends with the last number that is taken.
+  const Lanes end = lanes(0, (kLanes - 1) * Stride + 1 - (Stride - 1) * kLanes);
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes, x += kLanes * Stride) {
+    __m512 all = (__m512)load(x, (Stride - 1) * kLanes, end);
+    all = _mm512_maskz_permutexvar_ps(from[Stride - 1], (__m512i)place, all);
+    SECATEUR_UNROLL
+    for (int v = 0; v < Stride - 1; v++)
+      all = _mm512_mask_permutexvar_ps(all, from[v], (__m512i)place, (__m512)load(x + v * kLanes));
+    store(y + i, (vf)all);
+  }
+  return i;
+}
+#endif
+
+static void pick(const float* x, int64_t stride, float* y, int64_t count) {
+  vi index;
+  for (int i = 0; i < kLanes; i++) index[i] = (int32_t)(i * stride);
+  int64_t i = 0;
+  if (stride == 2) {
+    // The last vector's second half ends one number before the next that is taken.
+    for (; i + kLanes < count; i += kLanes)
+      store(y + i, even(load(x + 2 * i), load(x + 2 * i + kLanes)));
+  }
+#if defined(__AVX512F__)
+  switch (stride) {
+    case 3: i = pick_short<3>(x, y, count); break;
+    case 4: i = pick_short<4>(x, y, count); break;
+    case 6: i = pick_short<6>(x, y, count); break;
+    case 8: i = pick_short<8>(x, y, count); break;
+  }
+#endif
+  if (stride < INT32_MAX / kLanes)
+    for (; i + kLanes <= count; i += kLanes) store(y + i, gather(x + i * stride, index));
+  for (; i < count; i++) y[i] = x[i * stride];
+}
+
+#if defined(__AVX512F__)
+// Six streams: three of pairs, and in a vector of eight pairs, each stream of pairs has other lanes than in
+// the two vectors beside it. So what three vectors have of a stream fits one, and the pairs are put in order as
+// they are parted.
+static int64_t deal6(const float* x, float* const* y, int64_t count) {
+  __mmask8 from[3][3];  // [stream of pairs][vector]
+  vi place[6];
+  for (int pair = 0; pair < 3; pair++) {
+    for (int v = 0; v < 3; v++) {
+      from[pair][v] = 0;
+      for (int lane = 0; lane < 8; lane++)
+        if ((8 * v + lane) % 3 == pair) from[pair][v] |= (__mmask8)(1 << lane);
+    }
+    for (int l = 0; l < kLanes; l++) {
+      // Numbers 8 to 15 come from the next three vectors.
+      const int at = l / 8 * kLanes + (3 * (l % 8) + pair) % 8 * 2;
+      place[2 * pair][l] = at;
+      place[2 * pair + 1][l] = at + 1;
+    }
+  }
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes, x += 6 * kLanes) {
+    __m512d in[6];
+    SECATEUR_UNROLL
+    for (int v = 0; v < 6; v++) in[v] = (__m512d)load(x + v * kLanes);
+    SECATEUR_UNROLL
+    for (int pair = 0; pair < 3; pair++) {
+      __m512d half[2];
+      SECATEUR_UNROLL
+      for (int h = 0; h < 2; h++) {
+        half[h] = _mm512_mask_blend_pd(from[pair][1], in[3 * h], in[3 * h + 1]);
+        half[h] = _mm512_mask_blend_pd(from[pair][2], half[h], in[3 * h + 2]);
+      }
+      SECATEUR_UNROLL
+      for (int s = 0; s < 2; s++)
+        store(y[2 * pair + s] + i, (vf)_mm512_permutex2var_ps((__m512)half[0], (__m512i)place[2 * pair + s],
+                                                              (__m512)half[1]));
+    }
+  }
+  return i;
+}
+#endif
+
+// y[s][i] = x[i * streams + s]
+static void deal(const float* x, int64_t streams, float* const* y, int64_t count) {
+  int64_t done = 0;
+#if defined(__AVX512F__)
+  if (streams == 6) done = deal6(x, y, count);
+#endif
+  if (done == count) return;
+  for (int64_t s = 0; s < streams; s++)
+    pick(x + done * streams + s, streams, y[s] + done, count - done);
+}
+
+}  // namespace SECATEUR_ISA
+}  // namespace secateur
