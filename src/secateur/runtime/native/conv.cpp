@@ -125,12 +125,12 @@ class Conv : public Operation {
     const int64_t vectors = ceil_div(last - first, lanes_), threads = run.pool.size();
     const int64_t parts = std::min<int64_t>(threads, m.units);
     const int64_t shares = std::min(ceil_div(threads, parts * lines), vectors);
-    const int64_t share = ceil_div(vectors, shares), widest = m.tile(share), tiles = ceil_div(share, widest);
+    const int64_t share = ceil_div(vectors, shares), tiles = ceil_div(share, m.tile(share));
     run.pool.each(parts * lines * shares * tiles, [&](int64_t item, int thread) {
       const int64_t tile = item % tiles, its = item / tiles % shares;
       const int64_t line = item / tiles / shares % lines, part = item / tiles / shares / lines;
-      const int64_t vector = vectors * its / shares + tile * widest;
-      const int64_t end_vector = std::min(vectors * (its + 1) / shares, vector + widest);
+      const int64_t mine = vectors * its / shares, many = vectors * (its + 1) / shares - mine;
+      const int64_t vector = mine + many * tile / tiles, end_vector = mine + many * (tile + 1) / tiles;
       if (vector >= end_vector) return;
       const int64_t shift = vector * lanes_, at = first + shift + line * row_;
       Tile t{};
