@@ -75,7 +75,7 @@ struct Columns {
   SECATEUR_INLINE void read_halves(const float* p, vf (&out)[V][K]) const {
     SECATEUR_UNROLL
     for (int v = 0; v < V; v++) {
-      const vf a = load(p + 2 * v * kLanes), b = load(p + (2 * v + 1) * kLanes);
+      const vf a = load_once(p + 2 * v * kLanes), b = load_once(p + (2 * v + 1) * kLanes);
       out[v][0] = early(even(a, b), inside[v * S]);
       out[v][1] = early(odd(a, b), inside[v * S + S - 1]);
     }
@@ -170,11 +170,12 @@ static SECATEUR_INLINE void sweep(const Depthwise& t, const Plane& p, const Kern
       SECATEUR_UNROLL
       for (int i = 0; i < S * V; i++) __builtin_prefetch(from + S * x + i * kLanes + in_pitch);
       SECATEUR_UNROLL
-      for (int i = 0; i < kSums; i++) {
-        const int ky = (kSums - 1 - i) * S + s;
-        if (i < first || i >= last || ky >= K) continue;
+      for (int k = 0; k < K; k++) {
+        const int kx = (k + Columns<K, S, V, Alone>::C) % K;
         SECATEUR_UNROLL
-        for (int kx = 0; kx < K; kx++) {
+        for (int i = 0; i < kSums; i++) {
+          const int ky = (kSums - 1 - i) * S + s;
+          if (i < first || i >= last || ky >= K) continue;
           const vf weight = w[ky * K + kx];
           SECATEUR_UNROLL
           for (int v = 0; v < V; v++)

@@ -78,6 +78,9 @@ static int64_t deal6(const float* x, float* const* y, int64_t count) {
   }
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes, x += 6 * kLanes) {
+    // The image comes from the third-level cache or from memory; some turns ahead.
+    SECATEUR_UNROLL
+    for (int v = 0; v < 6; v++) __builtin_prefetch(x + 32 * kLanes + v * kLanes);
     __m512d in[6];
     SECATEUR_UNROLL
     for (int v = 0; v < 6; v++) in[v] = (__m512d)load(x + v * kLanes);
