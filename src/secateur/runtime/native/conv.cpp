@@ -11,6 +11,14 @@ namespace {
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+// Part i of n of something.
+struct Range {
+  int64_t begin, end;
+};
+Range range(int64_t all, int64_t i, int64_t n) {
+  return n == 1 ? Range{0, all} : Range{all * i / n, all * (i + 1) / n};
+}
+
 // In turns, inputs are repacked for so many rows at a time, or for more if these are not whole cache lines.
 constexpr int32_t kRepackRows = 16;
 // Rows of a sparse matrix that threads share among themselves.
@@ -126,18 +134,17 @@ class Conv : public Operation {
     const int64_t parts = std::min<int64_t>(threads, m.units);
     const int64_t shares = std::min(ceil_div(threads, parts * lines), vectors);
     const int64_t share = ceil_div(vectors, shares), tiles = ceil_div(share, m.tile(share));
-    run.pool.each(parts * lines * shares * tiles, [&](int64_t item, int thread) {
-      const int64_t tile = item % tiles, its = item / tiles % shares;
-      const int64_t line = item / tiles / shares % lines, part = item / tiles / shares / lines;
-      const int64_t mine = vectors * its / shares, many = vectors * (its + 1) / shares - mine;
-      const int64_t vector = mine + many * tile / tiles, end_vector = mine + many * (tile + 1) / tiles;
-      if (vector >= end_vector) return;
-      const int64_t shift = vector * lanes_, at = first + shift + line * row_;
+    const auto work = [&](int64_t part, int64_t line, int64_t its, int64_t tile, int thread) {
+      const Range of_thread = range(vectors, its, shares);
+      const Range of_tile = range(of_thread.end - of_thread.begin, tile, tiles);
+      if (of_tile.begin == of_tile.end) return;
+      const int64_t shift = (of_thread.begin + of_tile.begin) * lanes_, at = first + shift + line * row_;
+      const Range of_units = range(m.units, part, parts);
       Tile t{};
       t.in = base + at;
-      t.vectors = static_cast<int32_t>(end_vector - vector);
-      t.begin = static_cast<int32_t>(m.units * part / parts);
-      t.end = static_cast<int32_t>(m.units * (part + 1) / parts);
+      t.vectors = static_cast<int32_t>(of_tile.end - of_tile.begin);
+      t.begin = static_cast<int32_t>(of_units.begin);
+      t.end = static_cast<int32_t>(of_units.end);
       t.finish = &finish_;
       if (aside_) return work_aside(run, t, at, last, to, residual, run.scratch_of(thread));
       const int64_t place = by_row_ ? (begin + line) * width_ + shift : at;
@@ -146,6 +153,15 @@ class Conv : public Operation {
       t.pitch = to.pitch;
       t.residual_pitch = residual.pitch;
       m.multiply(run.kernels, t);
+    };
+    if (threads == 1) {  // the most frequent case, and the shortest tiles: no divisions
+      for (int64_t line = 0; line < lines; line++)
+        for (int64_t tile = 0; tile < tiles; tile++) work(0, line, 0, tile, 0);
+      return;
+    }
+    run.pool.each(parts * lines * shares * tiles, [&](int64_t item, int thread) {
+      work(item / tiles / shares / lines, item / tiles / shares % lines, item / tiles % shares, item % tiles,
+           thread);
     });
   }
 
