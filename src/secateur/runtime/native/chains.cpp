@@ -53,7 +53,8 @@ bool Program::closed(size_t begin, size_t end) const {
   return true;
 }
 
-// The longest chains of which what is kept fits the cache, and as many rows a turn as then do.
+// Chains of which what is kept fits the cache, and as many rows a turn as then do. All of a chain's last value
+// is written and read again, so a chain ends where that is little.
 void Program::plan_chains(int32_t threads) {
   chains_.clear();
   const int64_t cache = cache_bytes();
@@ -69,7 +70,8 @@ void Program::plan_chains(int32_t threads) {
       if (end > i && !fits(longer)) break;
       longer.bands = std::clamp(last.height / std::max(lines, kMinRows), 1, threads);
       // Too few bands would leave threads without work.
-      if (end > i && closed(i, end + 1) && 2 * longer.bands > threads) chain = longer;
+      const bool large = last.image() > value(operations_[chain.end - 1]->out).shape.image();
+      if (end > i && closed(i, end + 1) && 2 * longer.bands > threads && !large) chain = longer;
     }
     if (chain.rows) {
       const Shape& last = value(operations_[chain.end - 1]->out).shape;
