@@ -289,20 +289,17 @@ void add_pruned_conv(Program& p, int32_t in, int32_t out, const secateur_window*
   const int32_t rows = to.channels;
   const int64_t depth = checked_depth(from, checked(window, from, to));
   check_weights(weights, rows, depth);
-  const int64_t count =
-      std::count_if(weights.data, weights.data + weights.count, [](float w) { return w != 0; });
-  std::vector<int32_t> starts{0}, columns(static_cast<size_t>(count) + 1);
-  std::vector<float> values(columns.size());
-  const float* w = weights.data;
-  size_t n = 0;
+  std::vector<int32_t> starts{0}, columns, places(static_cast<size_t>(depth + p.kernels.lanes));
+  std::vector<float> values, some(places.size());
+  columns.reserve(places.size());  // also where all are 0
+  values.reserve(places.size());
   for (int32_t row = 0; row < rows; row++) {
-    for (int64_t column = 0; column < depth; column++, w++) {
-      columns[n] = static_cast<int32_t>(column);  // kept only if the next one is not written over it
-      values[n] = *w;
-      n += *w != 0;
-    }
-    starts.push_back(static_cast<int32_t>(n));
+    const int64_t n = p.kernels.compress(weights.data + row * depth, depth, places.data(), some.data());
+    columns.insert(columns.end(), places.begin(), places.begin() + n);
+    values.insert(values.end(), some.begin(), some.begin() + n);
+    starts.push_back(static_cast<int32_t>(columns.size()));
   }
+  const auto count = static_cast<int64_t>(values.size());
   add_sparse_conv(p, in, out, window,
                   {starts.data(), rows + 1, columns.data(), values.data(), count}, bias, epilogue);
 }

@@ -38,24 +38,6 @@ std::vector<float> checked_bias(const Array& bias, int32_t count) {
   return std::vector<float>(bias.data, bias.data + count);
 }
 
-int64_t count_nonzero(const float* values, int64_t count) {
-  constexpr int64_t kSome = 1 << 14;  // 32 bits are enough for each sum, and more of them fit a vector
-  int64_t found = 0;
-  uint32_t strange = 0;
-  for (int64_t begin = 0; begin < count; begin += kSome) {
-    const int64_t end = std::min(count, begin + kSome);
-    uint32_t some = 0;
-    for (int64_t i = begin; i < end; i++) {
-      uint32_t bits;
-      std::memcpy(&bits, values + i, sizeof bits);
-      some += (bits & 0x7fffffffu) != 0;
-      strange |= (bits & 0x7f800000u) == 0x7f800000u;
-    }
-    found += some;
-  }
-  return strange ? -1 : found;
-}
-
 namespace {
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }

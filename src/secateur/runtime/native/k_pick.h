@@ -113,5 +113,44 @@ static void deal(const float* x, int64_t streams, float* const* y, int64_t count
     pick(x + done * streams + s, streams, y[s] + done, count - done);
 }
 
+static int64_t compress(const float* x, int64_t count, int32_t* places, float* values) {
+  int64_t n = 0, i = 0;
+#if defined(__AVX512F__)
+  const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  for (; i + kLanes <= count; i += kLanes) {
+    const __m512 some = (__m512)load(x + i);
+    const __mmask16 found = _mm512_cmp_ps_mask(some, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+    const __m512i place = _mm512_add_epi32(_mm512_set1_epi32((int32_t)i), lane);
+    _mm512_storeu_si512(places + n, _mm512_maskz_compress_epi32(found, place));
+    _mm512_storeu_ps(values + n, _mm512_maskz_compress_ps(found, some));
+    n += __builtin_popcount(found);
+  }
+#endif
+  for (; i < count; i++) {
+    places[n] = (int32_t)i;  // kept only if the next one is not written over it
+    values[n] = x[i];
+    n += x[i] != 0;
+  }
+  return n;
+}
+
+static int64_t count_nonzero(const float* x, int64_t count) {
+  constexpr int64_t kSome = 1 << 14;  // 32 bits are enough for each sum, and more of them fit a vector
+  int64_t found = 0;
+  uint32_t strange = 0;
+  for (int64_t begin = 0; begin < count; begin += kSome) {
+    const int64_t end = begin + kSome < count ? begin + kSome : count;
+    uint32_t some = 0;
+    for (int64_t i = begin; i < end; i++) {
+      uint32_t bits;
+      memcpy(&bits, x + i, sizeof bits);
+      some += (bits & 0x7fffffffu) != 0;
+      strange |= (bits & 0x7f800000u) == 0x7f800000u;
+    }
+    found += some;
+  }
+  return strange ? -1 : found;
+}
+
 }  // namespace SECATEUR_ISA
 }  // namespace secateur

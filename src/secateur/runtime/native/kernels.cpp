@@ -38,6 +38,8 @@ const Kernels kernels = {SECATEUR_TEXT(SECATEUR_ISA),
                          binary,
                          pick,
                          deal,
+                         compress,
+                         count_nonzero,
                          total,
                          peak};
 

@@ -110,6 +110,10 @@ struct Kernels {
   void (*pick)(const float* x, int64_t stride, float* y, int64_t count);
   // y[s][i] = x[i * streams + s]
   void (*deal)(const float* x, int64_t streams, float* const* y, int64_t count);
+  // Numbers that are not 0 and where they are, side by side; there is room for a vector more. Returns how many.
+  int64_t (*compress)(const float* x, int64_t count, int32_t* places, float* values);
+  // How many numbers are not 0; -1 if one of them is infinite or no number.
+  int64_t (*count_nonzero)(const float* x, int64_t count);
   float (*total)(const float* x, int64_t count);
   double (*peak)(int64_t rounds);  // multiply-adds done
 };

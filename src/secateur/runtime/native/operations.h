@@ -17,9 +17,6 @@ struct Rows {
   int64_t count;
 };
 
-// How many numbers are not 0; -1 if one of them is infinite or no number.
-int64_t count_nonzero(const float* values, int64_t count);
-
 void add_sparse_conv(Program&, int32_t in, int32_t out, const secateur_window*, const Rows&,
                      const Array& bias, const secateur_epilogue*);
 void add_dense_conv(Program&, int32_t in, int32_t out, const secateur_window*, const Array& weights,
