@@ -159,6 +159,48 @@ def test_gates(isa):
     net.check(net.conv(x, 30), gate)
 
 
+def excited(net, sparse=True, gate=None):
+    """An image of 40 channels, and what a 1x1 convolution makes of it times a gate."""
+    x = net.conv(net.source, 40, Window((3, 3), (1, 1), (1, 1, 1, 1)))
+    gate = net.conv(net.mean(x), 40, activation=Activation(Function.SIGMOID)) if gate is None else gate
+    product = net.multiply(*((x, gate) if sparse else (gate, x)))
+    return x, product, net.conv(product, 30, sparse=sparse)
+
+
+def operations(net):
+    return [net.program.describe(i) for i in range(net.program.operations)]
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+def test_gates_go_into_weights(isa, sparse):
+    """Of each image of a batch its own, in turns and at once."""
+    net = Network(isa, random(3, 33, 40, 3))
+    _, _, y = excited(net, sparse)
+    net.check(net.depthwise(y, Window((3, 3), (2, 2), (0, 0, 1, 1))))
+    assert ["with the weights" in text for text in operations(net)].count(True) == 1
+
+
+def test_gates_that_others_read_too_stay(isa):
+    for others in ("another convolution", "the caller"):
+        net = Network(isa, random(2, 20, 20, 3))
+        _, product, y = excited(net)
+        net.check(y, net.conv(product, 8) if others == "another convolution" else product)
+        assert not any("with the weights" in text for text in operations(net))
+
+
+def test_gates_of_few_pixels_stay(isa):
+    net = Network(isa, random(2, 3, 3, 3))
+    net.check(excited(net)[2])
+    assert not any("with the weights" in text for text in operations(net))
+
+
+def test_a_gated_image_is_added_itself(isa):
+    net = Network(isa, random(2, 30, 30, 3))
+    x = net.conv(net.source, 40, Window((3, 3), (1, 1), (1, 1, 1, 1)))
+    gate = net.unary(net.conv(net.mean(x), 40), Activation(Function.SIGMOID))
+    net.check(net.conv(net.multiply(x, gate), 40, residual=x), x)
+
+
 def test_padding_below(isa):
     """Rows of padding need nothing."""
     net = Network(isa, random(1, 64, 64, 3))

@@ -69,6 +69,10 @@ class Conv : public Operation {
   void set_turns(bool turns) override {
     const int64_t aside = aside_ ? align(int64_t{kAsideRows} * matrix_->widest * lanes_) : 0;
     thread_scratch = aside;
+    if (gate_ >= 0) {
+      scratch = turns ? 0 : matrix_->gated_size();
+      if (turns) thread_scratch += matrix_->gated_size();
+    }
     if (!repacks_) return;
     set_plane(repack_.plane(turns ? repack_.rows(repack_rows()) : repack_.rows()));
     const int64_t size = repack_.size(pitch_);
@@ -78,28 +82,42 @@ class Conv : public Operation {
   void run(const Run& run) const override {
     for (int32_t n = 0; n < run.batch; n++) {
       const View in = run.view(in_, n);
+      const int32_t height = run.view(out, n).shape.height;
       if (repacks_) repack_.run(run.kernels, in, run.scratch(), pitch_, 0, repack_.rows(), run.pool);
-      multiply(run, n, repacks_ ? run.scratch() : in.data, 0, run.view(out, n).shape.height);
+      if (repacks_) multiply(run, n, run.scratch(), nullptr, 0, height);
+      else multiply(run, n, in.data, gated(run, n, run.scratch()), 0, height);
     }
+  }
+
+  bool take_gate(int32_t product, int32_t image, int32_t gate) override {
+    // Weights are multiplied one by one, images by vectors but far away: a weight costs as much as five numbers.
+    const bool less = 5 * multiply_adds / pixels_ <= channels_ * pixels_;
+    if (repacks_ || in_ != product || residual_ == product || !less) return false;
+    in_ = image;
+    gate_ = gate;
+    std::replace(reads.begin(), reads.end(), product, image);
+    reads.push_back(gate);
+    matrix_->keep_channels(pitch_);
+    return true;
   }
 
   // What is read and added, too, would have to be in two rounds of a ring at once.
   bool by_rows() const override { return !repacks_ || residual_ != in_; }
   int32_t first_row(int32_t value, int32_t begin) const override {
-    return value == in_ ? window_first_row(window_, begin) : begin;
+    return value == in_ ? window_first_row(window_, begin) : value == gate_ ? 0 : begin;
   }
   int32_t last_row(int32_t value, int32_t end) const override {
-    return value == in_ ? window_last_row(window_, end) : end;
+    return value == in_ ? window_last_row(window_, end) : value == gate_ ? 1 : end;
   }
   bool goes_on(int32_t value) const override { return value == in_ && repacks_; }
   void run_rows(const Run& run, int32_t n, int32_t begin, int32_t end) const override {
     const View in = run.view(in_, n);
-    if (!repacks_) return multiply(run, n, in.data, begin, end);
+    if (!repacks_) return multiply(run, n, in.data, gated(run, n, run.scratch_of(0)), begin, end);
     float* const repacked = run.scratch_of(0) + (thread_scratch - repack_.size(pitch_));
     for (int32_t row = begin; row < end; row += repack_rows()) {
       const int32_t last = std::min(end, row + repack_rows());
       repack_.run(run.kernels, in, repacked, pitch_, row, repack_.rows(last), run.pool);
-      multiply(run, n, repacked - row * row_, row, last);
+      multiply(run, n, repacked - row * row_, nullptr, row, last);
     }
   }
 
@@ -116,8 +134,17 @@ class Conv : public Operation {
     pitch_ = pitch;
   }
 
+  // The weights with this image's gate, if there is one.
+  const float* gated(const Run& run, int32_t n, float* to) const {
+    if (gate_ < 0) return nullptr;
+    const View gate = run.view(gate_, n);
+    matrix_->gate(gate.data, gate.pitch, to);
+    return to;
+  }
+
   // `base` is where pixel 0 of the first channel would be.
-  void multiply(const Run& run, int32_t n, const float* base, int32_t begin, int32_t end) const {
+  void multiply(const Run& run, int32_t n, const float* base, const float* gated, int32_t begin,
+                int32_t end) const {
     const Matrix& m = *matrix_;
     const View to = run.view(out, n);
     const View residual = residual_ < 0 ? View{} : run.view(residual_, n);
@@ -142,6 +169,7 @@ class Conv : public Operation {
       const Range of_units = range(m.units, part, parts);
       Tile t{};
       t.in = base + at;
+      t.gated = gated;
       t.vectors = static_cast<int32_t>(of_tile.end - of_tile.begin);
       t.begin = static_cast<int32_t>(of_units.begin);
       t.end = static_cast<int32_t>(of_units.end);
@@ -198,7 +226,7 @@ class Conv : public Operation {
     }
   }
 
-  int32_t in_, residual_;
+  int32_t in_, residual_, gate_ = -1;
   secateur_window window_;
   Finish finish_;
   int lanes_;

@@ -92,7 +92,7 @@ class SparseMatrix : public Matrix {
     t.residual = tile.residual;
     t.pitch = tile.pitch;
     t.residual_pitch = tile.residual_pitch;
-    t.entries = entries_.data();
+    t.entries = tile.gated ? reinterpret_cast<const Entry*>(tile.gated) : entries_.data();
     t.begin = tile.begin * rows_a_unit;
     t.end = std::min(rows, tile.end * rows_a_unit);
     t.vectors = tile.vectors;
@@ -109,8 +109,20 @@ class SparseMatrix : public Matrix {
     for (Entry& e : entries_) e.offset = static_cast<int32_t>(e.offset / before * pitch + e.offset % before);
   }
   int64_t bytes() const override {
-    return static_cast<int64_t>(entries_.size() * sizeof(Entry) +
-                                (bias_.size() + starts_.size() + order_.size() + places_.size()) * 4);
+    return static_cast<int64_t>(
+        entries_.size() * sizeof(Entry) +
+        (bias_.size() + starts_.size() + order_.size() + places_.size() + channels_.size()) * 4);
+  }
+  void keep_channels(int64_t pitch) override {
+    for (const Entry& e : entries_) channels_.push_back(static_cast<int32_t>(e.offset / pitch));
+  }
+  int64_t gated_size() const override {
+    return static_cast<int64_t>(entries_.size() * sizeof(Entry) / sizeof(float));
+  }
+  void gate(const float* gates, int64_t step, float* to) const override {
+    Entry* const gated = reinterpret_cast<Entry*>(to);
+    for (size_t i = 0; i < entries_.size(); i++)
+      gated[i] = {entries_[i].offset, entries_[i].weight * gates[channels_[i] * step]};
   }
 
  private:
@@ -124,6 +136,7 @@ class SparseMatrix : public Matrix {
   }
 
   std::vector<Entry> entries_;
+  std::vector<int32_t> channels_;  // of each entry, if there is a gate
   std::vector<int32_t> starts_;
   // Output channels, and where they are in their unit, as the rows of each block come.
   std::vector<int32_t> order_, places_;
@@ -160,7 +173,7 @@ class DenseMatrix : public Matrix {
     t.pitch = tile.pitch;
     t.residual_pitch = tile.residual_pitch;
     t.offsets = offsets_.data();
-    t.weights = weights_.data();
+    t.weights = tile.gated ? tile.gated : weights_.data();
     t.bias = bias_.data();
     t.depth = depth_;
     t.first = tile.from_begin ? tile.begin : 0;
@@ -177,6 +190,11 @@ class DenseMatrix : public Matrix {
   }
   int64_t bytes() const override {
     return static_cast<int64_t>((weights_.size() + offsets_.size() + bias_.size()) * 4);
+  }
+  int64_t gated_size() const override { return static_cast<int64_t>(weights_.size()); }
+  void gate(const float* gates, int64_t step, float* to) const override {
+    for (size_t i = 0; i < weights_.size(); i++)
+      to[i] = weights_[i] * gates[static_cast<int64_t>(i) / kDenseRows % depth_ * step];
   }
 
  private:

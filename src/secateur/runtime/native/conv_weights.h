@@ -44,6 +44,7 @@ struct Tile {
   // Rows of `out` are counted from the first one of `begin`, and there are at most kAsideRows.
   bool from_begin;
   const Finish* finish;
+  const float* gated;  // weights that Matrix::gate made; null: those of the matrix
 };
 
 // A packed matrix; its work is cut into units of some output channels each.
@@ -54,6 +55,11 @@ class Matrix {
   virtual int64_t bytes() const = 0;
   // The planes it reads lie `pitch` apart from now on.
   virtual void set_pitch(int64_t before, int64_t pitch) = 0;
+  // Weights that stand for a product of the input with one number for each channel: `gates` are `step` apart.
+  // For matrices of 1x1 convolutions, of which `keep_channels` was called; `to` has room for gated_size().
+  virtual void keep_channels(int64_t /*pitch*/) {}
+  virtual int64_t gated_size() const = 0;
+  virtual void gate(const float* gates, int64_t step, float* to) const = 0;
   // How many vectors a tile has, at most `widest`, if there are so many: tiles are of nearly the same size.
   int32_t tile(int64_t vectors) const {
     const int64_t tiles = (vectors + widest - 1) / widest;

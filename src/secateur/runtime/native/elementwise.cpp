@@ -68,8 +68,15 @@ class BinaryOperation : public Operation {
     });
   }
 
+  bool is_gated(int32_t* image, int32_t* its_gate) const override {
+    *image = gate == reads[0] ? reads[1] : reads[0];
+    *its_gate = gate;
+    return gate >= 0;
+  }
+
   int32_t function;
   Finish finish;
+  int32_t gate = -1;  // the operand that is one, where this is just a product
 
  private:
   void work(const Run& run, const float* x, bool one_x, const float* y, bool one_y, float* z,
@@ -149,6 +156,13 @@ void add_binary(Program& p, int32_t function, int32_t left, int32_t right, int32
   o->finish = make_finish(activation);
   o->reads = {left, right};
   o->out = out;
+  if (function == SECATEUR_MUL && o->finish.first.function == SECATEUR_IDENTITY && to.pixels() > 1) {
+    const auto gates = [&](const Shape& image, const Shape& gate) {
+      return image == to && gate.channels == to.channels && gate.pixels() == 1;
+    };
+    if (gates(a, b)) o->gate = right;
+    if (gates(b, a)) o->gate = left;
+  }
   o->text = kBinaryNames[function] + finish_text(o->finish);
   p.add(std::move(o));
 }

@@ -143,9 +143,27 @@ class Fuzzer {
     return w;
   }
 
+  // Squeeze and excite: a product that convolutions of one pixel may do with their weights.
+  void gated(const Known& in) {
+    const int gate = secateur_value(program_, in.shape.c, 1, 1), product = value(in.shape);
+    if (secateur_mean(program_, in.id, gate) != SECATEUR_OK ||
+        secateur_binary(program_, SECATEUR_MUL, gate, odd(in.id), product, nullptr) != SECATEUR_OK)
+      return;
+    const Shape to{range(1, 20), in.shape.h, in.shape.w};
+    const int out = value(to);
+    const Numbers weights = numbers(static_cast<size_t>(to.c) * static_cast<size_t>(in.shape.c));
+    const secateur_window point{1, 1, 1, 1, 1, 1, 0, 0, 0, 0};
+    const auto add = chance(50) ? secateur_conv2d : secateur_pruned_conv2d;
+    const int status = add(program_, product, out, &point, weights.data(), odd_count(weights.size()), nullptr,
+                           0, nullptr);
+    if (status == SECATEUR_OK) remember(out, to, true);
+    if (chance(20)) remember(product, in.shape, true);
+  }
+
   void operation() {
-    const int kind = range(0, 11);
+    const int kind = range(0, 12);
     const Known in = pick(kind <= 2);
+    if (kind == 12) return gated(in);
     Shape to = in.shape;
     int status = SECATEUR_INVALID, out = -1;
     secateur_epilogue epilogue{activation(), -1, {0, 0, 0}};

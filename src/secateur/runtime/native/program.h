@@ -65,6 +65,10 @@ class Operation {
   virtual void set_pitch(int32_t /*value*/, int64_t /*pitch*/) {}
   virtual void run_rows(const Run&, int32_t /*image*/, int32_t /*begin*/, int32_t /*end*/) const {}
   virtual int64_t weight_bytes() const { return 0; }
+  // A product of an image and a gate, one number for each channel, says so.
+  virtual bool is_gated(int32_t* /*image*/, int32_t* /*gate*/) const { return false; }
+  // An operation that can read image and gate instead of `product` does from now on, if that is less work.
+  virtual bool take_gate(int32_t /*product*/, int32_t /*image*/, int32_t /*gate*/) { return false; }
   std::string text;
   int64_t multiply_adds = 0;
   std::vector<int32_t> reads;
@@ -118,6 +122,7 @@ class Program {
   void run_piece(Run& run, size_t operation, int32_t image, int32_t begin, int32_t end) const;
   void run_chain(const Run& run, const Chain& chain, double* seconds) const;
   void place(int32_t batch, int32_t threads);
+  void take_gates();
 
   std::vector<Value> values_;
   std::vector<int32_t> inputs_, outputs_;
