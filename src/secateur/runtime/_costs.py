@@ -58,15 +58,15 @@ class Rates:
 # Measured on Intel processors with AVX-512, the second row with AVX2 forced; the others are scaled.
 #: The native library by instruction set.
 NATIVE = {
-    "avx512": Rates(0.3, 0.7, 60.0, 56.0, 45.0, 54.0, 16.0, 2.5, 3.6, 1.1, 500.0),
-    "avx2": Rates(0.4, 0.8, 36.0, 34.0, 29.0, 26.0, 11.0, 2.2, 2.2, 1.0, 500.0),
+    "avx512": Rates(0.2, 0.7, 60.0, 56.0, 45.0, 54.0, 16.0, 5.0, 4.6, 1.1, 500.0),
+    "avx2": Rates(0.25, 0.8, 36.0, 36.0, 30.0, 28.0, 12.0, 4.5, 2.6, 1.0, 500.0),
     "neon": Rates(0.5, 1.0, 12.0, 11.0, 9.0, 6.0, 4.0, 1.5, 0.7, 0.7, 700.0),
     "portable": Rates(0.6, 1.2, 8.0, 7.0, 6.0, 4.0, 3.0, 1.0, 0.2, 0.5, 700.0),
 }
 #: LiteRT with XNNPACK by the best instruction set of the processor. It has no sparse kernels on x86.
 LITERT = {
-    "avx512": Rates(0.4, 0.4, 70.0, 53.0, 70.0, 28.0, 12.0, 3.5, 3.0, 7.0, 1500.0),
-    "avx2": Rates(0.5, 0.5, 38.0, 31.0, 38.0, 20.0, 9.0, 3.0, 1.6, 5.0, 1500.0),
+    "avx512": Rates(0.4, 0.4, 70.0, 48.0, 70.0, 28.0, 12.0, 3.5, 3.0, 7.0, 1500.0),
+    "avx2": Rates(0.5, 0.5, 38.0, 29.0, 38.0, 20.0, 9.0, 3.0, 1.6, 5.0, 1500.0),
     "neon": Rates(0.6, 0.6, 13.0, 11.0, 13.0, 7.0, 5.0, 2.0, 0.9, 2.5, 1500.0),
     "portable": Rates(0.8, 0.8, 8.0, 7.0, 8.0, 5.0, 3.0, 1.2, 0.5, 1.5, 1500.0),
 }
