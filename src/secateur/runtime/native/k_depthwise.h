@@ -43,7 +43,7 @@ struct Columns {
     return S == 1 && t.window.pad_left >= C && C - t.window.pad_left + V * kLanes >= t.width;
   }
   SECATEUR_INLINE void read(const float* row, vf (&out)[V][K]) const {
-    if (S == 1) read_all(row + at, out);
+    if constexpr (S == 1) read_all(row + at, out);
     else read_halves(row + at, out);
   }
   static SECATEUR_INLINE vf early(vf x, const Lanes& l) { return kLate ? x : only(x, l); }
@@ -61,13 +61,13 @@ struct Columns {
       const vf left = v ? out[v - 1][C] : left_end, right = v + 1 < V ? out[v + 1][C] : right_end;
       out[v][C - 1] = slide<kLanes - 1>(left, out[v][C]);
       out[v][C + 1] = slide<1>(out[v][C], right);
-      if (C > 1) {
-        out[v][C > 1 ? C - 2 : 0] = slide<kLanes - 2>(left, out[v][C]);
-        out[v][C > 1 ? C + 2 : 0] = slide<2>(out[v][C], right);
+      if constexpr (C > 1) {
+        out[v][C - 2] = slide<kLanes - 2>(left, out[v][C]);
+        out[v][C + 2] = slide<2>(out[v][C], right);
       }
-      if (C > 2) {
-        out[v][C > 2 ? C - 3 : 0] = slide<kLanes - 3>(left, out[v][C]);
-        out[v][C > 2 ? C + 3 : 0] = slide<3>(out[v][C], right);
+      if constexpr (C > 2) {
+        out[v][C - 3] = slide<kLanes - 3>(left, out[v][C]);
+        out[v][C + 3] = slide<3>(out[v][C], right);
       }
     }
   }
