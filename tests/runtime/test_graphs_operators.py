@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from runtime_files import SAME, VALID, File, compare, values
+from ai_edge_litert.interpreter import Interpreter as LiteRT
+from runtime_files import SAME, VALID, File, compare, outputs_of, values
 
+from secateur.runtime import Interpreter
 from support import only
 
 pytestmark = only("tensorflow")  # needs no Keras: the files are made by hand
@@ -104,6 +106,15 @@ def test_functions(name, shape):
     if "SQRT" in name:
         x = np.abs(x) + 0.1
     check(lambda f, t: f.unary(name, t), x)
+
+
+def test_numbers_too_small_to_be_normal_are_zeros():
+    """In LiteRT, too; sqrt(1e-40) would be 1e-20."""
+    x = np.full((1, 5, 7, 3), 1e-40, "float32")
+    file = File()
+    data = file.file([file.unary("SQRT", file.input(x.shape))])
+    assert not outputs_of(LiteRT(model_content=data), x)[0].any()
+    assert not outputs_of(Interpreter(model_content=data, native="always"), x)[0].any()
 
 
 @pytest.mark.parametrize("approximate", [False, True])

@@ -222,6 +222,7 @@ void Program::run(const float* const* inputs, float* const* outputs, int32_t thr
     scratch_memory_ = Floats(need);
     scratch_size_ = need;
   }
+  const NoDenormals none;
   const Run state(*this, pool_, inputs, outputs, scratch_memory_.get(), thread_scratch_);
   if (seconds) std::fill_n(seconds, operations_.size(), 0.0);
   for (const Chain& c : chains_) run_chain(state, c, seconds);

@@ -16,6 +16,25 @@ static inline void pause() {
 #endif
 }
 
+#if defined(__x86_64__) || defined(__i386__)
+// Flush results to zero, and operands.
+static constexpr unsigned kFlush = 0x8040;
+NoDenormals::NoDenormals() : before_(__builtin_ia32_stmxcsr()) {
+  __builtin_ia32_ldmxcsr(static_cast<unsigned>(before_) | kFlush);
+}
+NoDenormals::~NoDenormals() { __builtin_ia32_ldmxcsr(static_cast<unsigned>(before_)); }
+#elif defined(__aarch64__)
+static constexpr uint64_t kFlush = uint64_t{1} << 24;
+NoDenormals::NoDenormals() {
+  asm volatile("mrs %0, fpcr" : "=r"(before_));
+  asm volatile("msr fpcr, %0" : : "r"(before_ | kFlush));
+}
+NoDenormals::~NoDenormals() { asm volatile("msr fpcr, %0" : : "r"(before_)); }
+#else
+NoDenormals::NoDenormals() = default;
+NoDenormals::~NoDenormals() = default;
+#endif
+
 void Pool::resize(int threads) {
   if (threads == size()) return;
   {
@@ -69,6 +88,7 @@ void Pool::work(int thread) {
 }
 
 void Pool::help(int thread) {
+  const NoDenormals none;
   uint64_t seen = 0;
   for (;;) {
     for (int i = 0; i < kSpins && round_.load(std::memory_order_acquire) == seen; i++) pause();
