@@ -162,7 +162,9 @@ def test_gates(isa):
 def excited(net, sparse=True, gate=None):
     """An image of 40 channels, and what a 1x1 convolution makes of it times a gate."""
     x = net.conv(net.source, 40, Window((3, 3), (1, 1), (1, 1, 1, 1)))
-    gate = net.conv(net.mean(x), 40, activation=Activation(Function.SIGMOID)) if gate is None else gate
+    gate = (
+        net.conv(net.mean(x), 40, activation=Activation(Function.SIGMOID)) if gate is None else gate
+    )
     product = net.multiply(*((x, gate) if sparse else (gate, x)))
     return x, product, net.conv(product, 30, sparse=sparse)
 

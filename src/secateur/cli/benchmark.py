@@ -81,8 +81,9 @@ def benchmark(
 ) -> None:
     """Measure .tflite files side by side: run in turn, on the same inputs, outputs compared.
 
-    litert: the interpreter here. web: WebAssembly in Node. arm64: the instructions that an
-    emulated ARM processor executes. android: a phone behind adb. Needs no Keras backend.
+    litert: the interpreter here. secateur: its own runtime here. web: WebAssembly in Node. arm64:
+    the instructions that an emulated ARM processor executes. android: a phone behind adb. Needs no
+    Keras backend.
     """
     console = progress_console()
     if plot is not None:
