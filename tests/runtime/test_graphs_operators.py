@@ -226,3 +226,9 @@ def test_every_instruction_set(isa, monkeypatch):
     monkeypatch.setenv("SECATEUR_ISA", isa)
     ours = check(lambda f, t: f.conv(t, 30, 1), values(1, 13, 11, 20))
     assert ours.plan().isa == isa
+
+
+def test_no_such_instruction_set(monkeypatch):
+    monkeypatch.setenv("SECATEUR_ISA", "mmx")
+    with pytest.raises(ValueError, match=r"SECATEUR_ISA.*portable.*isa=mmx"):
+        check(lambda f, t: f.conv(t, 30, 1), values(1, 13, 11, 20))

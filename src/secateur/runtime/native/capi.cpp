@@ -63,7 +63,8 @@ int32_t secateur_api_version(void) { return SECATEUR_API_VERSION; }
 const char* secateur_isas(void) { return kernel_names().c_str(); }
 
 int64_t secateur_count_nonzero(const float* values, int64_t count) {
-  return choose_kernels(nullptr).count_nonzero(values, count);
+  if (!values || count < 0) return SECATEUR_INVALID;
+  return best_kernels().count_nonzero(values, count);
 }
 double secateur_peak(const char* isa) {
   double best = SECATEUR_INVALID;

@@ -45,6 +45,8 @@ static const std::vector<const Kernels*>& all_kernels() {
   return found;
 }
 
+const Kernels& best_kernels() { return *all_kernels().front(); }
+
 const std::string& kernel_names() {
   static const std::string names = [] {
     std::string text;
@@ -57,7 +59,7 @@ const std::string& kernel_names() {
 const Kernels& choose_kernels(const char* name) {
   const bool given = name && *name;
   if (!given) name = std::getenv("SECATEUR_ISA");
-  if (!name || !*name) return *all_kernels().front();
+  if (!name || !*name) return best_kernels();
   for (const Kernels* k : all_kernels())
     if (std::string(name) == k->name) return *k;
   throw std::invalid_argument(

@@ -66,7 +66,7 @@ SECATEUR_API const char* secateur_isas(void);
 /* Billions of multiply-adds a second one thread reaches in registers, measured now (about 20 ms). */
 SECATEUR_API double secateur_peak(const char* isa);
 
-/* How many of `count` numbers are not 0; -1 if one of them is infinite or no number. */
+/* How many of `count` numbers are not 0; SECATEUR_INVALID if one of them is infinite or no number. */
 SECATEUR_API int64_t secateur_count_nonzero(const float* values, int64_t count);
 
 /* A new program. `isa` is one of secateur_isas(), or NULL for the environment variable SECATEUR_ISA,
