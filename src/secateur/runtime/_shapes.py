@@ -146,19 +146,12 @@ def without_weights(model: Any) -> bytes:
         ):
             tensor.buffer = 0
         tensor.sparsity = None
-        if not _quantized(tensor):
-            tensor.quantization = None  # the converter writes tables of nothing
     used = sorted({0, *(tensor.buffer for tensor in graph.tensors)})
     slim.buffers = [model.buffers[number] for number in used]
     numbers = {number: i for i, number in enumerate(used)}
     for tensor in graph.tensors:
         tensor.buffer = numbers[tensor.buffer]
     return write_model(slim)
-
-
-def _quantized(tensor: Any) -> bool:
-    scale = None if tensor.quantization is None else tensor.quantization.scale
-    return scale is not None and len(scale) > 0
 
 
 def _unpacks(model: Any, graph: Any, operator: Any) -> bool:

@@ -69,9 +69,9 @@ void Program::plan_chains(int32_t threads) {
       Chain longer{i, end + 1, up(std::max(1, least), last), 1};
       if (end > i && !fits(longer)) break;
       longer.bands = std::clamp(last.height / std::max(lines, kMinRows), 1, threads);
+      const bool larger = last.image() > value(operations_[chain.end - 1]->out).shape.image();
       // Too few bands would leave threads without work.
-      const bool large = last.image() > value(operations_[chain.end - 1]->out).shape.image();
-      if (end > i && closed(i, end + 1) && 2 * longer.bands > threads && !large) chain = longer;
+      if (end > i && closed(i, end + 1) && 2 * longer.bands > threads && !larger) chain = longer;
     }
     if (chain.rows) {
       const Shape& last = value(operations_[chain.end - 1]->out).shape;

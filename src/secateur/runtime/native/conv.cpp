@@ -68,24 +68,21 @@ class Conv : public Operation {
 
   void set_turns(bool turns) override {
     const int64_t aside = aside_ ? align(int64_t{kAsideRows} * matrix_->widest * lanes_) : 0;
-    thread_scratch = aside;
-    if (gate_ >= 0) {
-      scratch = turns ? 0 : matrix_->gated_size();
-      if (turns) thread_scratch += matrix_->gated_size();
-    }
-    if (!repacks_) return;
-    set_plane(repack_.plane(turns ? repack_.rows(repack_rows()) : repack_.rows()));
-    const int64_t size = repack_.size(pitch_);
-    scratch = turns ? 0 : size;
-    if (turns) thread_scratch += size;
+    if (repacks_) set_plane(repack_.plane(turns ? repack_.rows(repack_rows()) : repack_.rows()));
+    const int64_t own = repacks_ ? repack_.size(pitch_) : gate_ >= 0 ? matrix_->gated_size() : 0;
+    scratch = turns ? 0 : own;
+    thread_scratch = aside + (turns ? own : 0);
   }
   void run(const Run& run) const override {
     for (int32_t n = 0; n < run.batch; n++) {
       const View in = run.view(in_, n);
       const int32_t height = run.view(out, n).shape.height;
-      if (repacks_) repack_.run(run.kernels, in, run.scratch(), pitch_, 0, repack_.rows(), run.pool);
-      if (repacks_) multiply(run, n, run.scratch(), nullptr, 0, height);
-      else multiply(run, n, in.data, gated(run, n, run.scratch()), 0, height);
+      if (!repacks_) {
+        multiply(run, n, in.data, gated(run, n, run.scratch()), 0, height);
+        continue;
+      }
+      repack_.run(run.kernels, in, run.scratch(), pitch_, 0, repack_.rows(), run.pool);
+      multiply(run, n, run.scratch(), nullptr, 0, height);
     }
   }
 

@@ -1,7 +1,6 @@
 #include "conv_weights.h"
 
 #include <algorithm>
-#include <cstring>
 #include <numeric>
 
 #include "refuse.h"

@@ -1,7 +1,6 @@
 #include "repack.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "refuse.h"
 
