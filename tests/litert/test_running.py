@@ -9,6 +9,7 @@ from litert_files import KINDS, Graph
 
 import secateur
 from secateur.litert import RunError, read_model
+from secateur.litert.flatbuffer import write_model
 from secateur.litert.running import Call, Run, differences, entries, random_call, run_files
 from secateur.litert.signature import InputSpec
 from support import only
@@ -178,3 +179,15 @@ def test_damaged_files_are_exported_or_refused(small, tmp_path, flips, length):
         assert "Received: " in str(error)  # noqa: PT017 - either is right
     else:
         read_model(target)
+
+
+def test_inputs_larger_than_memory_are_refused(small, tmp_path):
+    """As one flipped bit in a shape makes them; nothing of that size is made."""
+    model = read_model(small)
+    graph = model.subgraphs[0]
+    tensor = graph.tensors[int(graph.inputs[0])]
+    tensor.shape = np.array([1, 4, 4, 2**27], np.int32)
+    tensor.shapeSignature = None
+    with pytest.raises(ValueError, match=r"at most 2\^28 numbers.*Received: input"):
+        secateur.export(write_model(model), tmp_path / "out.tflite", sparse="always")
+    assert not (tmp_path / "out.tflite").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,8 @@ from secateur.litert.signature import InputSpec
 _BATCH, _LENGTH = 4, 32
 _SECONDS = 300.0
 _MEMORY = 8 * 2**30
+# A made-up input of more numbers is a damaged file's: making it could take all memory there is.
+_MOST_NUMBERS = 2**28
 
 
 class RunError(RuntimeError):
@@ -105,6 +108,9 @@ def random_call(signature: str | None, inputs: Sequence[InputSpec]) -> Call:
 
     Returns:
         The same call for the same arguments.
+
+    Raises:
+        ValueError: If an input would have more than 2^28 numbers.
     """
     generator = np.random.default_rng(0)
     return Call(signature, {spec.name: _random(spec, generator) for spec in inputs})
@@ -180,6 +186,11 @@ def _spec(name: str, tensor: Any) -> InputSpec:
 def _random(spec: InputSpec, generator: np.random.Generator) -> np.ndarray:
     open_lengths = (_BATCH, *[_LENGTH] * len(spec.shape))
     size = [have or stand_in for have, stand_in in zip(spec.shape, open_lengths, strict=False)]
+    if math.prod(size) > _MOST_NUMBERS:
+        raise ValueError(
+            "A made-up input has at most 2^28 numbers. Is the file damaged? "
+            f"Received: input {spec.name!r} of shape {tuple(size)}"
+        )
     kind = np.dtype(spec.dtype).kind
     values = generator.random(size) if kind == "f" else generator.integers(0, 2, size)
     return np.asarray(values, dtype=spec.dtype)
