@@ -2,6 +2,7 @@
 
 import contextlib
 
+import flatbuffers
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
@@ -10,6 +11,16 @@ from hypothesis import strategies as st
 from litert_files import KINDS, Graph, run
 
 from secateur.litert import read_model, write_model
+from secateur.litert._schema import (
+    _MEMBERS,
+    _TABLES,
+    class_of,
+    dtype_of,
+    fields_of,
+    operator_name,
+)
+from secateur.litert._unpack import _Reader
+from secateur.litert.flatbuffer import map_model
 from secateur.litert.graph import indices, opcode_name, text
 from support import only
 
@@ -67,6 +78,117 @@ def test_nothing_is_lost():
     assert plain(read_model(write_model(model))) == plain(model)
 
 
+def typed(thing):
+    """Objects of the schema as plain values with their types."""
+    if isinstance(thing, np.ndarray):
+        return thing.dtype.str, thing.tolist()
+    if isinstance(thing, list):
+        return [typed(item) for item in thing]
+    if hasattr(thing, "__dict__"):
+        return type(thing).__name__, {key: typed(value) for key, value in vars(thing).items()}
+    return type(thing), thing
+
+
+@pytest.mark.parametrize("name", ["small", "cnn_bytes", "cnn_dynamic_bytes"])
+def test_objects_are_those_of_the_schema_s_own_reader(name, request):
+    data = SMALL if name == "small" else request.getfixturevalue(name)
+    assert typed(read_model(data)) == typed(
+        schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
+    )
+
+
+@pytest.mark.parametrize("kind", _TABLES)
+def test_tables_are_those_of_the_schema(kind):
+    theirs = getattr(schema, f"{kind}T")
+    assert vars(class_of(kind)()) == vars(theirs())  # names, order and defaults
+    assert class_of(kind).__name__ == theirs.__name__
+    full = class_of(kind)(**{field.name: sample(field) for field in fields_of(kind) if field.name})
+    builder = flatbuffers.Builder(64)
+    builder.Finish(full.Pack(builder))
+    data = bytes(builder.Output())
+    found = theirs.InitFromPackedBuf(data, 0)
+    assert typed(found) == typed(full)
+    again = flatbuffers.Builder(64)
+    again.Finish(found.Pack(again))
+    assert bytes(again.Output()) == data
+    reader = _Reader(memoryview(data))
+    assert typed(reader.table(kind, reader.unsigned(0))) == typed(full)
+
+
+def sample(field):
+    """A value of a field that is not its default."""
+    if field.how == "number":
+        return {"?": not field.default, "f": 0.5}.get(field.what, 1)
+    if field.how == "numbers":
+        return np.arange(1, 4).astype(dtype_of(field.what))
+    if field.how == "text":
+        return b"a text"
+    if field.how == "union":
+        return {"SparseIndexVector": class_of("Int32Vector")()}.get(field.what)
+    one = class_of(field.what)()
+    return [one, one] if field.how == "tables" else one
+
+
+def test_members_of_unions_are_those_of_the_schema():
+    for union, members in _MEMBERS.items():
+        assert {n: getattr(getattr(schema, union), kind) for n, kind in members.items()} == {
+            n: n for n in members
+        }
+
+
+def test_names_of_operators_are_those_of_the_schema():
+    names = {n: name for name, n in vars(schema.BuiltinOperator).items() if name[0] != "_"}
+    assert {n: operator_name(n) for n in names} == names
+    assert operator_name(-1) == "operator -1"
+    assert operator_name(10_000) == "operator 10000"
+
+
+def test_rare_options_are_read_by_the_schema_s_own_reader():
+    graph = Graph()
+    options = schema.CumsumOptionsT()
+    options.reverse = True
+    x = graph.input((2, 8))
+    graph.op(KINDS.CUMSUM, [x, graph.constant(np.array(1, "int32"))], (2, 8), options=options)
+    data = graph.file([2])
+    found = read_model(data).subgraphs[0].operators[0].builtinOptions
+    assert typed(found) == typed(options)
+    assert write_model(read_model(data)) == data
+
+
+def tables(change):
+    """A file of one buffer, whose table `change` adds fields to; its data are behind."""
+    builder = flatbuffers.Builder(64)
+    content = builder.CreateNumpyVector(np.arange(8, dtype="uint8"))
+    builder.StartObject(6)
+    schema.BufferAddData(builder, content)
+    change(builder)
+    buffers = shared(builder, schema.ModelStartBuffersVector, builder.EndObject(), 1)
+    graphs = shared(builder, schema.ModelStartSubgraphsVector, schema.SubGraphT().Pack(builder), 1)
+    codes = shared(builder, schema.ModelStartOperatorCodesVector, 0, 0)
+    schema.ModelStart(builder)
+    schema.ModelAddVersion(builder, 3)
+    schema.ModelAddSubgraphs(builder, graphs)
+    schema.ModelAddBuffers(builder, buffers)
+    schema.ModelAddOperatorCodes(builder, codes)
+    builder.Finish(schema.ModelEnd(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def test_fields_of_a_later_schema_do_no_harm():
+    data = tables(lambda builder: builder.PrependUint64Slot(5, 2**40, 0))
+    assert read_model(data).buffers[0].data.tolist() == list(range(8))
+
+
+def test_fields_that_overlap():
+    data = bytearray(tables(lambda builder: builder.PrependUint64Slot(1, 16, 0)))
+    table = schema.Model.GetRootAs(data, 0).Buffers(0)._tab
+    vtable = table.Pos - int.from_bytes(data[table.Pos : table.Pos + 4], "little", signed=True)
+    assert read_model(bytes(data)).buffers[0].data.size == 0  # 0 bytes behind the flatbuffer
+    data[vtable + 6] = data[vtable + 4]  # the second field where the first one is
+    with pytest.raises(ValueError, match=r"layout of tables at byte .* is malformed"):
+        read_model(bytes(data))
+
+
 @pytest.mark.parametrize("name", ["cnn_bytes", "cnn_dynamic_bytes"])
 def test_what_the_converter_wrote_is_kept(name, request, images):
     data = request.getfixturevalue(name)
@@ -79,6 +201,20 @@ def test_what_the_converter_wrote_is_kept(name, request, images):
 def test_a_path_does_as_well_as_bytes(tmp_path):
     (tmp_path / "small.tflite").write_bytes(SMALL)
     assert plain(read_model(tmp_path / "small.tflite")) == plain(read_model(SMALL))
+
+
+def test_a_file_that_is_mapped(tmp_path):
+    path = tmp_path / "small.tflite"
+    path.write_bytes(SMALL)
+    model = map_model(path)
+    assert plain(model) == plain(read_model(SMALL))
+    assert not model.buffers[1].data.flags.writeable
+    for content in (b"", SMALL[:40], b"PK\x03\x04...."):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="Received: file="):
+            map_model(str(path))
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        map_model(tmp_path / "gone.tflite")
 
 
 def test_buffers_are_aligned():
@@ -120,8 +256,6 @@ def test_buffers_behind_the_flatbuffer_are_moved_into_it():
 
 def flatbuffers_of(model, external):
     """A builder that holds the model with some buffers replaced by (offset, size)."""
-    import flatbuffers
-
     saved = model.buffers
     model.buffers = [schema.BufferT() for _ in saved]
     for i, buffer in enumerate(model.buffers):
@@ -241,8 +375,6 @@ def test_any_number_in_any_place(number, place):
 
 def test_tables_that_refer_to_each_other_take_no_time():
     """A vector of subgraphs whose entries are all the same one, with a vector of the same tensors."""
-    import flatbuffers
-
     builder = flatbuffers.Builder(1024)
     one = schema.TensorT().Pack(builder)
     tensors = shared(builder, schema.SubGraphStartTensorsVector, one, 20_000)

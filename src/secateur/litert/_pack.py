@@ -7,7 +7,8 @@ from typing import Any
 
 import flatbuffers
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
+
+from secateur.litert._schema import Field, dtype_of, fields_of
 
 # What kernels expect that read weights where they lie in the file.
 _ALIGNMENT = 16
@@ -34,10 +35,63 @@ def pack(model: Any, identifier: bytes, size: int) -> bytes:
     model.subgraphs = [copy(graph) for graph in model.subgraphs]
     for graph in model.subgraphs:
         graph.inputs, graph.outputs = _array(graph.inputs), _array(graph.outputs)
-        graph.tensors = [_tensor(tensor, tables) for tensor in graph.tensors or ()]
+        each = {id(tensor): tensor for tensor in graph.tensors or ()}
+        once = {key: _Once(_tensor(tensor, tables)) for key, tensor in each.items()}
+        graph.tensors = [once[id(tensor)] for tensor in graph.tensors or ()]
         graph.operators = [_operator(operator) for operator in graph.operators or ()]
-    builder.Finish(model.Pack(builder), file_identifier=identifier)
+    builder.Finish(pack_table(builder, "Model", model), file_identifier=identifier)
     return bytes(builder.Output())
+
+
+def pack_table(builder: flatbuffers.Builder, kind: str, table: Any) -> int:
+    """Write a table, behind all that it points to.
+
+    Args:
+        builder: Where to.
+        kind: The table's kind.
+        table: An object with an attribute for each field; other tables pack themselves.
+
+    Returns:
+        Where it is.
+    """
+    fields = [
+        (i, field, getattr(table, field.name))
+        for i, field in enumerate(fields_of(kind))
+        if field.name
+    ]
+    values = [
+        (i, field, value if field.how == "number" else _behind(builder, field, value))
+        for i, field, value in fields
+        if value is not None
+    ]
+    builder.StartObject(len(fields_of(kind)))
+    for i, field, value in values:
+        if field.how == "number":
+            getattr(builder, f"Prepend{_NUMBERS[field.what]}Slot")(i, value, field.default)
+        else:
+            builder.PrependUOffsetTRelativeSlot(i, value, 0)
+    return int(builder.EndObject())
+
+
+def _behind(builder: flatbuffers.Builder, field: Field, value: Any) -> int:
+    """Write what a field points to; return where it is."""
+    if field.how == "numbers":
+        return int(builder.CreateNumpyVector(np.asarray(value, dtype_of(field.what))))
+    if field.how == "text":
+        return int(builder.CreateString(value))
+    if field.how == "tables":
+        places = [table.Pack(builder) for table in value]
+        builder.StartVector(4, len(places), 4)
+        for place in reversed(places):
+            builder.PrependUOffsetTRelative(place)
+        return int(builder.EndVector())
+    return int(value.Pack(builder))
+
+
+_NUMBERS = {
+    **{"b": "Int8", "B": "Uint8", "?": "Bool", "i": "Int32", "I": "Uint32", "q": "Int64"},
+    **{"Q": "Uint64", "f": "Float32"},
+}
 
 
 class _Builder(flatbuffers.Builder):
@@ -74,10 +128,10 @@ class _Buffer:
             builder.head -= size
             builder.Bytes[builder.head : builder.head + size] = self.data.tobytes()
             vector = builder.EndVector()
-        schema.BufferStart(builder)
+        builder.StartObject(len(fields_of("Buffer")))
         if vector is not None:
-            schema.BufferAddData(builder, vector)
-        return int(schema.BufferEnd(builder))
+            builder.PrependUOffsetTRelativeSlot(0, vector, 0)
+        return int(builder.EndObject())
 
 
 class _Once:

@@ -1,13 +1,15 @@
-"""Read and write `.tflite` files as objects: LiteRT's own schema, checked on the way in.
+"""Read and write `.tflite` files as objects, checked on the way in.
 
-`read_model` gives the object form of the flatbuffer (`ai_edge_litert.schema_py_generated.ModelT`),
-whose lists can be edited; `write_model` turns it back into bytes. What is not edited is kept:
-names, signatures, metadata.
+`read_model` gives the flatbuffer as objects with the names and attributes of LiteRT's own
+(`ai_edge_litert.schema_py_generated.ModelT`), whose lists can be edited, also with objects of that
+module; `write_model` turns them back into bytes. What is not edited is kept: names, signatures,
+metadata.
 """
 
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from secateur.litert._check import check_model
-from secateur.litert._verify import verify
 from secateur.litert.sizes import missing
 
 _IDENTIFIER = b"TFL3"
@@ -51,18 +52,55 @@ def read_model(file: str | os.PathLike[str] | bytes) -> Any:
     Reference:
         `tflite/converter/schema/schema.fbs` in google-ai-edge/LiteRT.
     """
-    shown = f"{len(file)} bytes" if isinstance(file, bytes) else repr(os.fspath(file))
-    data = _load(file, shown)
+    if isinstance(file, bytes):
+        return _parse(memoryview(file), f"{len(file)} bytes")
+    path = _existing(file)
+    # numpy asks for large pages, which take half as long to get as many small ones.
+    return _parse(np.fromfile(path, np.uint8).data.toreadonly(), _shown(file))
+
+
+def map_model(file: str | os.PathLike[str]) -> Any:
+    """Read a `.tflite` file as `read_model` does, but leave its weights where they are.
+
+    As long as any array of the model lives, the file must not be written: the arrays would change,
+    and where it becomes shorter, the operating system ends a process that reads them.
+
+    Args:
+        file: The path of a `.tflite` file.
+
+    Returns:
+        A `ModelT`. What is read of its vectors comes from the file at that moment.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no `.tflite` file, a damaged one, or one larger than 2 GiB.
+
+    Example:
+        >>> model = map_model("model.tflite")  # doctest: +SKIP
+    """
+    path = _existing(file)
+    with path.open("rb") as opened:
+        length = os.fstat(opened.fileno()).st_size
+        data = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) if length else b""
+    return _parse(memoryview(data), _shown(file))
+
+
+def _shown(file: str | os.PathLike[str]) -> str:
+    return repr(os.fspath(file))
+
+
+def _parse(data: memoryview, shown: str) -> Any:
+    if len(data) > _MOST_BYTES:
+        raise _too_large(f"file={shown}, {len(data)} bytes")
     if data[4:8] != _IDENTIFIER:
         raise ValueError(
             "This is no .tflite file: a flatbuffer with the identifier TFL3 was expected. "
             f"Received: file={shown}"
         )
-    from ai_edge_litert import schema_py_generated as schema
+    from secateur.litert._unpack import unpack
 
     with blaming_the_file(shown):
-        verify(data)
-        model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
+        model = unpack(data)
         _inline(model, data)
         check_model(model)
     return model
@@ -123,19 +161,13 @@ def write_model(model: Any) -> bytes:
         raise error from cause
 
 
-def _load(file: str | os.PathLike[str] | bytes, shown: str) -> bytes:
-    if isinstance(file, bytes):
-        data = file
-    else:
-        path = Path(file)
-        if not path.is_file():
-            raise missing(path)
-        if path.stat().st_size > _MOST_BYTES:
-            raise _too_large(f"file={shown}, {path.stat().st_size} bytes")
-        data = path.read_bytes()
-    if len(data) > _MOST_BYTES:
-        raise _too_large(f"file={shown}")
-    return data
+def _existing(file: str | os.PathLike[str]) -> Path:
+    path = Path(file)
+    if not path.is_file():
+        raise missing(path)
+    if path.stat().st_size > _MOST_BYTES:
+        raise _too_large(f"file={_shown(file)}, {path.stat().st_size} bytes")
+    return path
 
 
 def _too_large(received: str) -> ValueError:
@@ -145,7 +177,7 @@ def _too_large(received: str) -> ValueError:
     )
 
 
-def _inline(model: Any, data: bytes) -> None:
+def _inline(model: Any, data: memoryview) -> None:
     """Move what large files keep behind the flatbuffer into it."""
     for buffer in model.buffers or ():
         if buffer.offset > 1:  # 1 stands in for "not written yet"
@@ -160,7 +192,7 @@ def _inline(model: Any, data: bytes) -> None:
             operator.largeCustomOptionsOffset = operator.largeCustomOptionsSize = 0
 
 
-def _behind(data: bytes, offset: int, size: int) -> np.ndarray:
+def _behind(data: memoryview, offset: int, size: int) -> np.ndarray:
     if offset + size > len(data):
         raise ValueError(f"a buffer ends at byte {offset + size} of {len(data)}")
     return np.frombuffer(data, np.uint8, size, offset) if size else np.zeros(0, np.uint8)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+
+from secateur.litert._schema import class_of, operator_name
 
 #: The numpy dtype of each tensor type that holds whole bytes a value, by its number in the schema.
 DTYPES = {
@@ -47,25 +48,26 @@ def bits(tensor_type: int) -> int | None:
 
 def opcode(model: Any, operator: Any) -> int:
     """The number of an operator's kind, one of `BuiltinOperator` in the schema."""
-    code = model.operatorCodes[operator.opcodeIndex]
+    return _builtin(model.operatorCodes[operator.opcodeIndex])
+
+
+def _builtin(code: Any) -> int:
     return max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
 
 
 def opcode_name(model: Any, operator: Any) -> str:
     """The kind of an operator as its name in the schema, "CONV_2D"; that of a custom one as text."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    number = opcode(model, operator)
-    if number == schema.BuiltinOperator.CUSTOM:
-        return text(model.operatorCodes[operator.opcodeIndex].customCode)
-    return _kinds().get(number, f"operator {number}")
+    return _code_name(model.operatorCodes[operator.opcodeIndex])
 
 
-@functools.cache
-def _kinds() -> dict[int, str]:
-    from ai_edge_litert import schema_py_generated as schema
+def opcode_names(model: Any) -> list[str]:
+    """The same for each kind of operators that a file has, in the order of `opcodeIndex`."""
+    return [_code_name(code) for code in model.operatorCodes]
 
-    return {value: key for key, value in vars(schema.BuiltinOperator).items() if key[0] != "_"}
+
+def _code_name(code: Any) -> str:
+    kind = operator_name(_builtin(code))
+    return text(code.customCode) if kind == "CUSTOM" else kind
 
 
 def indices(numbers: Iterable[int] | None) -> list[int]:
@@ -75,7 +77,9 @@ def indices(numbers: Iterable[int] | None) -> list[int]:
         >>> indices(np.array([0, 3, -1], "int32"))
         [0, 3, -1]
     """
-    return [] if numbers is None else [int(number) for number in numbers]
+    if numbers is None:
+        return []
+    return numbers.tolist() if isinstance(numbers, np.ndarray) else [int(n) for n in numbers]
 
 
 def shape(tensor: Any) -> tuple[int, ...]:
@@ -143,15 +147,13 @@ def add_opcode(model: Any, builtin: int, version: int, exactly: bool = False) ->
     Returns:
         The `opcodeIndex` for operators of that kind.
     """
-    from ai_edge_litert import schema_py_generated as schema
-
     for place, code in enumerate(model.operatorCodes):
         kind = max(code.builtinCode, code.deprecatedBuiltinCode)
         if kind == builtin and (
             code.version == version or (code.version > version and not exactly)
         ):
             return place
-    code = schema.OperatorCodeT()
+    code = class_of("OperatorCode")()
     code.builtinCode = builtin
     code.deprecatedBuiltinCode = min(builtin, _DEPRECATED_LIMIT)
     code.version = version
@@ -161,9 +163,7 @@ def add_opcode(model: Any, builtin: int, version: int, exactly: bool = False) ->
 
 def add_buffer(model: Any, content: np.ndarray) -> int:
     """Add a buffer with an array's bytes; return its number."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    buffer = schema.BufferT()
+    buffer = class_of("Buffer")()
     buffer.data = np.frombuffer(np.ascontiguousarray(content).tobytes(), np.uint8)
     model.buffers.append(buffer)
     return len(model.buffers) - 1
