@@ -5,10 +5,8 @@ before. The names below are loaded on first use, so that ``import secateur`` cos
 the parts that need no Keras work where no Keras backend is installed.
 """
 
-import importlib
-from typing import Any
-
 from secateur import _registration
+from secateur._lazy import lazy
 
 __version__ = "0.1.0"
 
@@ -46,21 +44,6 @@ _HOME = {
 }
 _SUBMODULES = ("datasets", "litert", "runtime", "tfmot", "xnnpack")
 
-__all__ = [*sorted(_HOME), *_SUBMODULES]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        value = getattr(importlib.import_module(f"secateur.{_HOME[name]}"), name)
-        globals()[name] = value
-        return value
-    if name in _SUBMODULES:
-        return importlib.import_module(f"secateur.{name}")
-    raise AttributeError(f"module 'secateur' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
-
+__getattr__, __dir__, __all__ = lazy(__name__, _HOME, _SUBMODULES)
 
 _registration.register_when_keras_is_imported()

@@ -7,14 +7,18 @@ which import a class, and with it half of secateur, when a file asks for one. (I
 themselves at that moment would go in circles wherever it is one of our modules that imports Keras.)
 """
 
+from __future__ import annotations
+
 import importlib
-import importlib.abc
-import importlib.machinery
 import importlib.util
 import sys
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader
+    from importlib.machinery import ModuleSpec
 
 #: The registered names of our serializable classes, and the modules they are in.
 SERIALIZABLE = {
@@ -58,7 +62,8 @@ def _stand_in(class_name: str, module: str) -> type:
     return type(class_name, (), {"__module__": module, "from_config": staticmethod(from_config)})
 
 
-class _KerasFinder(importlib.abc.MetaPathFinder):
+# Neither class has a base: `importlib.abc` takes longer to import than all that is here.
+class _KerasFinder:
     """Lets the other finders find Keras, and registers our classes once it has been executed."""
 
     def __init__(self) -> None:
@@ -66,7 +71,7 @@ class _KerasFinder(importlib.abc.MetaPathFinder):
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
+    ) -> ModuleSpec | None:
         if fullname != "keras" or self._searching:
             return None
         self._searching = True
@@ -75,16 +80,16 @@ class _KerasFinder(importlib.abc.MetaPathFinder):
         finally:
             self._searching = False
         if spec is not None and spec.loader is not None:
-            spec.loader = _RegisteringLoader(spec.loader, self)
+            spec.loader = _RegisteringLoader(spec.loader, self)  # type: ignore[assignment]
         return spec
 
 
-class _RegisteringLoader(importlib.abc.Loader):
-    def __init__(self, loader: importlib.abc.Loader, finder: _KerasFinder) -> None:
+class _RegisteringLoader:
+    def __init__(self, loader: Loader, finder: _KerasFinder) -> None:
         self._loader = loader
         self._finder = finder
 
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:

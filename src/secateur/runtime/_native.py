@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import importlib.metadata
 import os
 import sys
 from pathlib import Path
 
 from secateur.runtime._signatures import SIGNATURES
 
-API_VERSION = 2
+API_VERSION = 3
 LIBRARY = {"win32": "secateur_native.dll", "darwin": "libsecateur_native.dylib"}.get(
     sys.platform, "libsecateur_native.so"
 )
@@ -34,6 +33,10 @@ class NativeError(ValueError):
 def candidates() -> list[Path]:
     """Where the library may be: in the source tree, or where the package is installed."""
     found = [Path(__file__).parent / LIBRARY]
+    if found[0].is_file():
+        return found
+    import importlib.metadata  # takes as long to import as all of the runtime
+
     try:
         installed = importlib.metadata.distribution("secateur")
     except importlib.metadata.PackageNotFoundError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 
 Rows = Sequence[Sequence[str]]
@@ -30,6 +29,8 @@ def as_text(rows: Rows, left: Sequence[int]) -> list[str]:
 
 def as_html(title: str, rows: Rows, notes: Sequence[str] = ()) -> str:
     """Rows as a table, the header first."""
+    import html
+
     head, *body = rows
     cells = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
     lines = "".join(
