@@ -17,7 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from secateur.runtime._program import RELU6, Epilogue, Program, Window, isas, peak
+from secateur.runtime._forms import RELU6, Epilogue, Window
+from secateur.runtime._program import Program, isas, peak
+from secateur.runtime._pruned import Pruned
 
 # Input channels, output channels, output height and width, how many there are.
 POINTWISE = [
@@ -71,13 +73,11 @@ def pointwise(isa: str, inputs: int, outputs: int, size: int, count: int, zeros:
     rng = np.random.default_rng(1)
     weights = rng.normal(size=(outputs, inputs)).astype("float32")
     weights[rng.random(weights.shape) < zeros] = 0
-    rows = np.concatenate([[0], np.cumsum((weights != 0).sum(1))])
     shape = (outputs, size, size)
     out = program.value(shape)
-    columns = np.nonzero(weights)[1]
     bias = np.zeros(outputs, "float32")
-    values = weights[weights != 0]
-    program.sparse_conv2d(value, out, rows, columns, values, bias, epilogue=Epilogue(RELU6))
+    pruned = Pruned(weights, keep=True)
+    program.sparse_conv2d(value, out, pruned, bias, epilogue=Epilogue(RELU6))
     end(program, out, shape)
     return Layer(f"1x1 {size}x{size} {inputs}>{outputs}", program, data, count, 1)
 
@@ -137,9 +137,7 @@ def network(isa: str, zeros: float) -> tuple[Program, np.ndarray]:
         x = program.value((outputs, size, size))
         matrix = rng.normal(size=(outputs, channels)).astype("float32") / channels**0.5
         matrix[rng.random(matrix.shape) < zeros] = 0
-        starts = np.concatenate([[0], np.cumsum((matrix != 0).sum(1))])
-        columns, values = np.nonzero(matrix)[1], matrix[matrix != 0]
-        program.sparse_conv2d(y, x, starts, columns, values, epilogue=Epilogue(RELU6))
+        program.sparse_conv2d(y, x, Pruned(matrix, keep=True), epilogue=Epilogue(RELU6))
     pooled, scores = program.value((1024, 1, 1)), program.value((1000, 1, 1))
     program.mean(x, pooled)
     program.conv2d(pooled, scores, rng.normal(size=(1000, 1, 1, 1024)).astype("float32"))

@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import strategies as st
 from scipy.special import erf, expit
 
-from secateur.runtime._program import Activation, Program, Window
+from secateur.runtime._forms import Activation, Window
+from secateur.runtime._program import Program
 from secateur.runtime._signatures import Function
 
 FUNCTIONS = {
@@ -94,13 +95,6 @@ def windows(draw, height, width, kernels=(1, 2, 3, 5), strides=(1, 2, 3), dilati
         missing -= padding[axis] + padding[axis + 2]
         padding[axis + 2] += max(missing, 0)
     return Window(kernel, stride, tuple(padding), dilation)
-
-
-def compressed(weights):
-    """Rows, columns and values of (out, ...) weights without the zeros."""
-    flat = weights.reshape(len(weights), -1)
-    rows = np.concatenate([[0], np.cumsum((flat != 0).sum(1))])
-    return rows, np.nonzero(flat)[1], flat[flat != 0]
 
 
 def sparse_weights(rng, shape, zeros):

@@ -5,23 +5,15 @@ import pytest
 from kernel_reference import (
     apply,
     close,
-    compressed,
     finished,
     out_size,
     patches,
     sparse_weights,
 )
 
-from secateur.runtime._program import (
-    IDENTITY,
-    RELU,
-    RELU6,
-    Activation,
-    Epilogue,
-    Program,
-    Window,
-    isas,
-)
+from secateur.runtime._forms import IDENTITY, RELU, RELU6, Activation, Epilogue, Window
+from secateur.runtime._program import Program, isas
+from secateur.runtime._pruned import Pruned
 from secateur.runtime._signatures import Binary, Function
 from support import only
 
@@ -61,10 +53,10 @@ class Network:
         expected = finished(epilogue, expected, self.known.get(residual))
         out = self.value(expected)
         if sparse:
-            add, data = self.program.sparse_conv2d, compressed(weights)
+            add, data = self.program.sparse_conv2d, Pruned(weights, keep=True)
         else:
-            add, data = self.program.conv2d, (weights,)
-        add(source, out, *data, bias, window=window, epilogue=epilogue)
+            add, data = self.program.conv2d, weights
+        add(source, out, data, bias, window=window, epilogue=epilogue)
         return out
 
     def depthwise(self, source, window):

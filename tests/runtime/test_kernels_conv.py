@@ -9,7 +9,6 @@ from kernel_reference import (
     activations,
     apply,
     close,
-    compressed,
     finished,
     out_size,
     patches,
@@ -17,7 +16,9 @@ from kernel_reference import (
     windows,
 )
 
-from secateur.runtime._program import Activation, Epilogue, Program, Window, isas
+from secateur.runtime._forms import Activation, Epilogue, Window
+from secateur.runtime._program import Program, isas
+from secateur.runtime._pruned import Pruned
 from secateur.runtime._signatures import Function
 from support import only
 
@@ -65,7 +66,7 @@ def test_convolution(isa, kind, sparse, data, x, channels, zeros, threads):
     epilogue, residual = epilogue_for(data.draw, one, rng, shape)
     out = one.out(*shape[1:])
     if sparse:
-        one.program.sparse_conv2d(source, out, *compressed(weights), bias, window, epilogue)
+        one.program.sparse_conv2d(source, out, Pruned(weights, keep=True), bias, window, epilogue)
     else:
         one.program.conv2d(source, out, weights, bias, window, epilogue)
     expected = expected_conv(x, weights, bias, window, shape)
@@ -100,7 +101,7 @@ def test_fully_connected(isa, zeros, batch):
     one = One(isa)
     activation = Activation(Function.SIGMOID)
     one.program.sparse_conv2d(
-        one.raw(x), one.out(1, 1, 101), *compressed(weights), epilogue=Epilogue(activation)
+        one.raw(x), one.out(1, 1, 101), Pruned(weights, keep=True), epilogue=Epilogue(activation)
     )
     expected = np.einsum("nyxc,ohwc->nyxo", np.float64(x), np.float64(weights))
     close(one.run(), apply(activation, expected))
@@ -114,7 +115,7 @@ def test_inputs_larger_than_the_cache(isa, shape, channels):
     weights = sparse_weights(rng, (channels, 1, 1, shape[3]), 0.8)
     one = One(isa)
     source, out = one.value(x), one.out(*shape[1:3], channels)
-    one.program.sparse_conv2d(source, out, *compressed(weights))
+    one.program.sparse_conv2d(source, out, Pruned(weights, keep=True))
     close(one.run(2), expected_conv(x, weights, 0, Window(), (*shape[:3], channels)))
 
 
@@ -126,7 +127,7 @@ def test_an_infinite_input_stays_where_it_is(isa):
     weights[0, ..., 0] = 1
     weights[1:, ..., 1:20] = 1
     one = One(isa)
-    one.program.sparse_conv2d(one.raw(x), one.out(1, 1, 20), *compressed(weights))
+    one.program.sparse_conv2d(one.raw(x), one.out(1, 1, 20), Pruned(weights, keep=True))
     np.testing.assert_array_equal(one.run()[0, 0, 0], [np.inf] + [19] * 19)
 
 
@@ -137,7 +138,7 @@ def test_another_batch_later(isa):
     window = Window((3, 3), padding=(1, 1, 1, 1))
     program = Program(isa)
     x, y = program.input((5, 8, 8)), program.value((9, 8, 8))
-    program.sparse_conv2d(x, y, *compressed(weights), window=window)
+    program.sparse_conv2d(x, y, Pruned(weights, keep=True), window=window)
     program.to_nhwc(y, program.output((9, 8, 8)))
     for batch in (1, 4, 2):
         images = rng.normal(size=(batch, 8, 8, 5)).astype("float32")

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from kernel_reference import FUNCTIONS, POSITIVE, One, activations, apply, close
 from scipy.special import softmax
 
-from secateur.runtime._program import Activation, isas
+from secateur.runtime._forms import Activation
+from secateur.runtime._program import isas
 from secateur.runtime._signatures import Binary, Function
 from support import only
 

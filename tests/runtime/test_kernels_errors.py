@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from secateur.runtime import _native
+from secateur.runtime._forms import Activation, Epilogue, Window
 from secateur.runtime._native import NativeError
-from secateur.runtime._program import Activation, Epilogue, Program, Window, isas, peak
+from secateur.runtime._program import Program, isas, peak
+from secateur.runtime._pruned import Pruned
 from secateur.runtime._signatures import Binary, Function, Pool, Resize
 from support import only
 
@@ -55,31 +57,10 @@ WRONG = {
     "second without residual": lambda p: p.conv2d(
         1, 2, ONES, epilogue=Epilogue(second=Activation(Function.TANH))
     ),
-    "few rows": lambda p: p.sparse_conv2d(1, 2, rows(0, 0), rows(), ONES[:0]),
-    "rows fall": lambda p: p.sparse_conv2d(
-        1, 2, rows(0, 2, 1, 2, 2, 2, 2, 2, 2), rows(0, 1), ONES.ravel()[:2]
-    ),
-    "rows overrun": lambda p: p.sparse_conv2d(
-        1, 2, rows(0, 0, 9, 2, 2, 2, 2, 2, 2), rows(0, 1), ONES.ravel()[:2]
-    ),
-    "rows end early": lambda p: p.sparse_conv2d(
-        1, 2, rows(0, 1, 1, 1, 1, 1, 1, 1, 1), rows(0, 1), ONES.ravel()[:2]
-    ),
-    "column too large": lambda p: p.sparse_conv2d(
-        1, 2, rows(0, 2, 2, 2, 2, 2, 2, 2, 2), rows(0, 4), ONES.ravel()[:2]
-    ),
-    "negative column": lambda p: p.sparse_conv2d(
-        1, 2, rows(0, 2, 2, 2, 2, 2, 2, 2, 2), rows(-1, 1), ONES.ravel()[:2]
-    ),
-    "column twice": lambda p: p.sparse_conv2d(
-        1, 2, rows(0, 2, 2, 2, 2, 2, 2, 2, 2), rows(1, 1), ONES.ravel()[:2]
-    ),
-    "columns and values": lambda p: p.sparse_conv2d(
-        1, 2, rows(0, *[2] * 8), rows(0, 1), ONES.ravel()[:1]
-    ),
-    "index over 32 bits": lambda p: p.sparse_conv2d(
-        1, 2, np.array([0, *[1] * 8]), np.array([2**40]), ONES.ravel()[:1]
-    ),
+    "few rows": lambda p: p.sparse_conv2d(1, 2, Pruned(ONES[:7], keep=True)),
+    "short rows": lambda p: p.sparse_conv2d(1, 2, Pruned(ONES[..., :3], keep=True)),
+    "rows not kept": lambda p: p.sparse_conv2d(1, 2, Pruned(np.ones((8, 4096), "float32"))),
+    "rows that are infinite": lambda p: p.sparse_conv2d(1, 2, Pruned(ONES * np.inf, keep=True)),
     "depthwise channels": lambda p: p.depthwise_conv2d(2, 3, ONES),
     "depthwise weights": lambda p: p.depthwise_conv2d(1, 3, ONES),
     "binary shape": lambda p: p.binary(Binary.ADD, 1, 1, 2),
@@ -124,8 +105,10 @@ def test_refuses(program, wrong):
 
 
 def test_says_what_was_received(program):
-    with pytest.raises(NativeError, match=r"stay below .*Received: row=0, column=4, limit=4$"):
-        WRONG["column too large"](program)
+    with pytest.raises(
+        NativeError, match=r"Received: out_channels=8, kernel=4, rows=7, depth=4, kept=1$"
+    ):
+        WRONG["few rows"](program)
 
 
 def test_a_finalized_program_does_not_grow(program):

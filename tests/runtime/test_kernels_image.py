@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_reference import One, activations, apply, close, out_size, patches, windows
 
-from secateur.runtime._program import Window, isas
+from secateur.runtime._forms import Window
+from secateur.runtime._program import isas
 from secateur.runtime._signatures import Pool, Resize
 from support import only
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
 from secateur.litert.graph import indices
+from secateur.runtime._forms import POINTWISE
 from secateur.runtime._operations import Convolution, Depthwise, Weights
-from secateur.runtime._program import POINTWISE, count_nonzero
+from secateur.runtime._pruned import Pruned
 from secateur.runtime._reading import Graph
 from secateur.runtime._terms import NotNative, Reason, fused, image, need, options_of, window_of
 
@@ -79,14 +79,14 @@ def fully_connected(graph: Graph, place: int) -> Convolution:
 
 def _operands(graph: Graph, place: int) -> tuple[int, int, int, int]:
     """Data, kernel, bias (-1 where there is none) and output."""
-    inputs = indices(graph.operators[place].inputs)
+    inputs = graph.reads[place]
     need(len(inputs) in (2, 3) and min(inputs[:2]) >= 0, Reason.KIND)
     need(not graph.is_constant(inputs[0]) and graph.is_constant(inputs[1]), Reason.KIND)
     return inputs[0], inputs[1], inputs[2] if len(inputs) == 3 else -1, _output(graph, place)
 
 
 def _output(graph: Graph, place: int) -> int:
-    return indices(graph.operators[place].outputs)[0]
+    return graph.writes[place][0]
 
 
 def _dims(graph: Graph, kernel: int, rank: int) -> tuple[int, ...]:
@@ -102,17 +102,10 @@ def _weights(graph: Graph, kernel: int, dims: tuple[int, ...]) -> Weights:
             raise NotNative(Reason.TYPE)
         return values.reshape(dims)
 
-    return Weights(load, dims, _count(graph, kernel, load))
-
-
-def _count(graph: Graph, kernel: int, load: Callable[[], np.ndarray]) -> int:
-    """How many weights are not zero, counted once a file."""
-    if kernel not in graph.counts:
-        count = count_nonzero(load())
-        if count is None:
-            raise NotNative(Reason.TYPE)
-        graph.counts[kernel] = count
-    return graph.counts[kernel]
+    if kernel not in graph.pruned:
+        graph.pruned[kernel] = Pruned(load())
+    need(graph.pruned[kernel].count is not None, Reason.TYPE)
+    return Weights(load, dims, graph.pruned[kernel])
 
 
 def _bias(graph: Graph, tensor: int, channels: int) -> np.ndarray | None:

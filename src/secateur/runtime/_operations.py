@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from secateur.runtime._program import (
-    IDENTITY,
-    Activation,
-    Epilogue,
-    Program,
-    Shape,
-    Window,
-)
+from secateur.runtime._forms import IDENTITY, Activation, Epilogue, Shape, Window
+from secateur.runtime._program import Program
+from secateur.runtime._pruned import Pruned
 from secateur.runtime._signatures import Binary, Function, Pool, Resize
 
 
@@ -26,17 +22,26 @@ class Weights:
     Args:
         load: Reads them: (out_channels, height, width, in_channels).
         shape: Their shape.
-        nonzeros: How many are not zero.
+        pruned: What is not zero of them.
     """
 
     load: Callable[[], np.ndarray]
     shape: tuple[int, ...]
-    nonzeros: int
+    pruned: Pruned
+
+    @property
+    def nonzeros(self) -> int:
+        """How many are not zero."""
+        return self.pruned.count or 0
+
+    def kept(self) -> Pruned:
+        """What is not zero, kept in any case."""
+        return self.pruned if self.pruned.kept else Pruned(self.load(), keep=True)
 
     @property
     def size(self) -> int:
         """How many there are."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
     @property
     def zeros(self) -> float:
@@ -106,8 +111,13 @@ class Convolution(Operation):
         """Add it, with its zeros or without."""
         residual = None if self.residual is None else values[self.residual]
         epilogue = Epilogue(self.first, residual, self.second)
-        source, weights = values[self.inputs[0]], self.weights.load()
-        program.conv2d(source, out, weights, self.bias, self.window, epilogue, self.sparse)
+        source = values[self.inputs[0]]
+        if self.sparse:
+            program.sparse_conv2d(
+                source, out, self.weights.kept(), self.bias, self.window, epilogue
+            )
+        else:
+            program.conv2d(source, out, self.weights.load(), self.bias, self.window, epilogue)
 
     def then(self, activation: Activation) -> bool:
         """Before the residual or behind it."""

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import ctypes
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,65 +14,11 @@ import numpy as np
 
 from secateur.runtime import _native
 from secateur.runtime._arguments import check_shapes, floats, ints, pointer_and_count, pointers
-from secateur.runtime._signatures import (
-    Binary,
-    CActivation,
-    CEpilogue,
-    CWindow,
-    Function,
-    Pool,
-    Resize,
-)
+from secateur.runtime._forms import POINTWISE, Activation, Epilogue, Shape, Window
+from secateur.runtime._pruned import Pruned
+from secateur.runtime._signatures import Binary, Pool, Resize
 
-Shape = tuple[int, int, int]  # channels, height, width
 Addresses = tuple[Any, Any]  # of inputs and outputs
-
-
-@dataclass(frozen=True)
-class Activation:
-    """A function of single numbers, such as `Activation(Function.CLAMP, 0, 6)` for relu6."""
-
-    function: Function = Function.IDENTITY
-    a: float = 0.0
-    b: float = 0.0
-
-    def _c(self) -> CActivation:
-        return CActivation(int(self.function), self.a, self.b)
-
-
-IDENTITY = Activation()
-RELU = Activation(Function.CLAMP, 0.0, math.inf)
-RELU6 = Activation(Function.CLAMP, 0.0, 6.0)
-RELU_N1_TO_1 = Activation(Function.CLAMP, -1.0, 1.0)
-
-
-@dataclass(frozen=True)
-class Epilogue:
-    """What follows in the same pass: `second(first(result) + residual)`."""
-
-    first: Activation = IDENTITY
-    residual: int | None = None
-    second: Activation = IDENTITY
-
-    def _c(self) -> CEpilogue:
-        residual = -1 if self.residual is None else self.residual
-        return CEpilogue(self.first._c(), residual, self.second._c())
-
-
-@dataclass(frozen=True)
-class Window:
-    """A window that moves over an image; `padding` is (top, left, bottom, right)."""
-
-    kernel: tuple[int, int] = (1, 1)
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
-    dilation: tuple[int, int] = (1, 1)
-
-    def _c(self) -> CWindow:
-        return CWindow(*self.kernel, *self.stride, *self.dilation, *self.padding)
-
-
-POINTWISE = Window()
 
 
 @dataclass
@@ -167,36 +112,6 @@ class Program:
         """The same numbers, in the order (height, width, channels), in another shape."""
         self._call("reshape", source, out)
 
-    def sparse_conv2d(
-        self,
-        source: int,
-        out: int,
-        rows: np.ndarray,
-        columns: np.ndarray,
-        values: np.ndarray,
-        bias: np.ndarray | None = None,
-        window: Window = POINTWISE,
-        epilogue: Epilogue | None = None,
-    ) -> None:
-        """Convolution with the non-zero weights: compressed rows, one an output channel."""
-        rows, columns = ints(rows), ints(columns)
-        values, bias = floats(values), None if bias is None else floats(bias)
-        if columns.size != values.size:
-            raise _native.NativeError(
-                f"A sparse convolution needs a column for each value. Received: "
-                f"columns={columns.size}, values={values.size}"
-            )
-        arrays = (rows.ctypes.data, rows.size, columns.ctypes.data, values.ctypes.data, values.size)
-        self._call(
-            "sparse_conv2d",
-            source,
-            out,
-            window._c(),
-            *arrays,
-            *pointer_and_count(bias),
-            _c(epilogue),
-        )
-
     def conv2d(
         self,
         source: int,
@@ -205,11 +120,23 @@ class Program:
         bias: np.ndarray | None = None,
         window: Window = POINTWISE,
         epilogue: Epilogue | None = None,
-        sparse: bool = False,
     ) -> None:
-        """Convolution; weights (out_channels, height, width, in_channels), `sparse`: without zeros."""
-        name = "pruned_conv2d" if sparse else "conv2d"
-        self._dense(name, source, out, weights, bias, window, epilogue)
+        """Convolution; weights are (out_channels, height, width, in_channels)."""
+        self._dense("conv2d", source, out, weights, bias, window, epilogue)
+
+    def sparse_conv2d(
+        self,
+        source: int,
+        out: int,
+        weights: Pruned,
+        bias: np.ndarray | None = None,
+        window: Window = POINTWISE,
+        epilogue: Epilogue | None = None,
+    ) -> None:
+        """The same without the weights that are zero."""
+        bias = None if bias is None else floats(bias)
+        ends = (*pointer_and_count(bias), _c(epilogue))
+        self._call("sparse_conv2d", source, out, window._c(), weights.handle, *ends)
 
     def depthwise_conv2d(
         self,
@@ -387,13 +314,6 @@ def peak(isa: str) -> float:
     if measured < 0:
         _native.check(_native.INVALID)
     return measured
-
-
-def count_nonzero(values: np.ndarray) -> int | None:
-    """How many numbers are not zero; None if one is infinite or none at all."""
-    values = floats(values)
-    found = int(_native.library().secateur_count_nonzero(values.ctypes.data, values.size))
-    return None if found < 0 else found
 
 
 def _c(part: Activation | Epilogue | None) -> Any:

@@ -5,10 +5,15 @@
 
 #include "isa.h"
 #include "operations.h"
+#include "pruned.h"
 #include "refuse.h"
 
 struct secateur_program : secateur::Program {
   using Program::Program;
+};
+
+struct secateur_pruned : secateur::Pruned {
+  using Pruned::Pruned;
 };
 
 using namespace secateur;
@@ -62,10 +67,21 @@ const char* secateur_error(void) { return last_error.c_str(); }
 int32_t secateur_api_version(void) { return SECATEUR_API_VERSION; }
 const char* secateur_isas(void) { return kernel_names().c_str(); }
 
-int64_t secateur_count_nonzero(const float* values, int64_t count) {
-  if (!values || count < 0) return SECATEUR_INVALID;
-  return best_kernels().count_nonzero(values, count);
+secateur_pruned* secateur_prune(const float* weights, int64_t count, int32_t rows, int32_t keep) {
+  secateur_pruned* pruned = nullptr;
+  adding(weights, [&] {
+    if (rows < 1 || count < 0 || count % rows || count > INT32_MAX / 2)
+      refuse("Weights are so many for each row", "count", count, "rows", rows);
+    pruned = new secateur_pruned(best_kernels(), weights, rows, count / rows, keep != 0);
+  });
+  return pruned;
 }
+int64_t secateur_pruned_count(const secateur_pruned* pruned) {
+  return pruned ? pruned->count() : int64_t{SECATEUR_INVALID};
+}
+int32_t secateur_pruned_kept(const secateur_pruned* pruned) { return pruned && pruned->kept(); }
+void secateur_pruned_free(secateur_pruned* pruned) { delete pruned; }
+
 double secateur_peak(const char* isa) {
   double best = SECATEUR_INVALID;
   guard(&best, [&] {
@@ -116,21 +132,13 @@ int32_t secateur_reshape(secateur_program* p, int32_t in, int32_t out) {
   return adding(p, [&] { add_reshape(*p, in, out); });
 }
 int32_t secateur_sparse_conv2d(secateur_program* p, int32_t in, int32_t out,
-                               const secateur_window* window, const int32_t* rows, int32_t row_count,
-                               const int32_t* columns, const float* values, int64_t count,
+                               const secateur_window* window, const secateur_pruned* weights,
                                const float* bias, int64_t bias_count,
                                const secateur_epilogue* epilogue) {
   return adding(p, [&] {
-    add_sparse_conv(*p, in, out, window, {rows, row_count, columns, values, count}, {bias, bias_count},
-                    epilogue);
+    if (!weights) refuse("Weights are missing", "weights", "NULL");
+    add_sparse_conv(*p, in, out, window, *weights, {bias, bias_count}, epilogue);
   });
-}
-int32_t secateur_pruned_conv2d(secateur_program* p, int32_t in, int32_t out,
-                               const secateur_window* window, const float* weights, int64_t count,
-                               const float* bias, int64_t bias_count,
-                               const secateur_epilogue* epilogue) {
-  return adding(
-      p, [&] { add_pruned_conv(*p, in, out, window, {weights, count}, {bias, bias_count}, epilogue); });
 }
 int32_t secateur_conv2d(secateur_program* p, int32_t in, int32_t out, const secateur_window* window,
                         const float* weights, int64_t count, const float* bias, int64_t bias_count,

@@ -3,6 +3,7 @@
 
 #include "checks.h"
 #include "conv_weights.h"
+#include "pruned.h"
 #include "repack.h"
 #include "vector_conv.h"
 
@@ -254,35 +255,6 @@ std::string sizes(const Shape& in, const Shape& out) {
 
 }  // namespace
 
-void add_sparse_conv(Program& p, int32_t in, int32_t out, const secateur_window* window,
-                     const Rows& rows, const Array& bias, const secateur_epilogue* epilogue) {
-  const Shape &from = p.readable(in, "in", true).shape, &to = p.writable(out).shape;
-  const secateur_window w = checked(window, from, to);
-  const int64_t depth = checked_depth(from, w);
-  check_rows(rows, to.channels, depth);
-  const std::vector<float> offsets = checked_bias(bias, to.channels);
-  int32_t residual;
-  const Finish finish = make_finish(p, epilogue, to, &residual);
-  const double zeros = 1 - static_cast<double>(rows.count) / (static_cast<double>(depth) * to.channels);
-  std::ostringstream text;
-  text.precision(3);
-  text << "sparse " << window_text(w) << sizes(from, to) << " " << 100 * zeros << "% zeros"
-       << finish_text(finish);
-  std::unique_ptr<Operation> operation;
-  if (to.pixels() == 1) {
-    operation = make_vector_conv(p, in, out, w, rows, offsets, finish, residual);
-    operation->text = text.str();
-  } else {
-    auto conv = std::make_unique<Conv>(p, in, out, w, finish, residual);
-    conv->text = text.str();
-    conv->set(pack_sparse(p.kernels, rows, to.channels, from.channels, conv->pixels(), conv->rows_a_unit(),
-                          conv->offsets(), offsets));
-    operation = std::move(conv);
-  }
-  operation->multiply_adds = rows.count * to.pixels();
-  p.add(std::move(operation));
-}
-
 void add_dense_conv(Program& p, int32_t in, int32_t out, const secateur_window* window,
                     const Array& weights, const Array& bias, const secateur_epilogue* epilogue) {
   const Shape &from = p.readable(in, "in", true).shape, &to = p.writable(out).shape;
@@ -307,26 +279,37 @@ void add_dense_conv(Program& p, int32_t in, int32_t out, const secateur_window* 
   p.add(std::move(operation));
 }
 
-// Without the zeros of all weights.
-void add_pruned_conv(Program& p, int32_t in, int32_t out, const secateur_window* window,
-                     const Array& weights, const Array& bias, const secateur_epilogue* epilogue) {
+void add_sparse_conv(Program& p, int32_t in, int32_t out, const secateur_window* window,
+                     const Pruned& weights, const Array& bias, const secateur_epilogue* epilogue) {
   const Shape &from = p.readable(in, "in", true).shape, &to = p.writable(out).shape;
-  const int32_t rows = to.channels;
-  const int64_t depth = checked_depth(from, checked(window, from, to));
-  check_weights(weights, rows, depth);
-  std::vector<int32_t> starts{0}, columns, places(static_cast<size_t>(depth + p.kernels.lanes));
-  std::vector<float> values, some(places.size());
-  columns.reserve(places.size());  // also where all are 0
-  values.reserve(places.size());
-  for (int32_t row = 0; row < rows; row++) {
-    const int64_t n = p.kernels.compress(weights.data + row * depth, depth, places.data(), some.data());
-    columns.insert(columns.end(), places.begin(), places.begin() + n);
-    values.insert(values.end(), some.begin(), some.begin() + n);
-    starts.push_back(static_cast<int32_t>(columns.size()));
+  const secateur_window w = checked(window, from, to);
+  const int64_t depth = checked_depth(from, w);
+  if (!weights.kept() || weights.row_count() != to.channels || weights.depth() != depth)
+    refuse("A convolution needs out_channels rows of kernel_height * kernel_width * in_channels weights",
+           "out_channels", to.channels, "kernel", depth, "rows", weights.row_count(), "depth", weights.depth(),
+           "kept", weights.kept());
+  const Rows rows = weights.rows();
+  const std::vector<float> offsets = checked_bias(bias, to.channels);
+  int32_t residual;
+  const Finish finish = make_finish(p, epilogue, to, &residual);
+  const double zeros = 1 - static_cast<double>(rows.count) / (static_cast<double>(depth) * to.channels);
+  std::ostringstream text;
+  text.precision(3);
+  text << "sparse " << window_text(w) << sizes(from, to) << " " << 100 * zeros << "% zeros"
+       << finish_text(finish);
+  std::unique_ptr<Operation> operation;
+  if (to.pixels() == 1) {
+    operation = make_vector_conv(p, in, out, w, rows, offsets, finish, residual);
+    operation->text = text.str();
+  } else {
+    auto conv = std::make_unique<Conv>(p, in, out, w, finish, residual);
+    conv->text = text.str();
+    conv->set(pack_sparse(p.kernels, rows, to.channels, from.channels, conv->pixels(), conv->rows_a_unit(),
+                          conv->offsets(), offsets));
+    operation = std::move(conv);
   }
-  const auto count = static_cast<int64_t>(values.size());
-  add_sparse_conv(p, in, out, window,
-                  {starts.data(), rows + 1, columns.data(), values.data(), count}, bias, epilogue);
+  operation->multiply_adds = rows.count * to.pixels();
+  p.add(std::move(operation));
 }
 
 }  // namespace secateur

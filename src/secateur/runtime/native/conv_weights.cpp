@@ -4,31 +4,9 @@
 #include <numeric>
 
 #include "refuse.h"
+#include "unset.h"
 
 namespace secateur {
-
-void check_rows(const Rows& r, int32_t out_channels, int64_t depth) {
-  if (!r.starts || r.start_count != out_channels + 1)
-    refuse("Rows need out_channels + 1 starts", "expected", int64_t{out_channels} + 1, "row_count",
-           r.starts ? r.start_count : 0);
-  if (r.count < 0 || r.count > INT32_MAX || (r.count && (!r.columns || !r.values)))
-    refuse("Columns and values are missing", "count", r.count);
-  if (r.starts[0] != 0 || r.starts[out_channels] != r.count)
-    refuse("Rows begin at 0 and end at the number of values", "first", r.starts[0], "last",
-           r.starts[out_channels], "count", r.count);
-  for (int32_t o = 0; o < out_channels; o++)
-    if (r.starts[o] > r.starts[o + 1]) refuse("Rows must not fall", "row", o);
-  for (int32_t o = 0; o < out_channels; o++) {
-    int64_t before = -1;
-    for (int32_t i = r.starts[o]; i < r.starts[o + 1]; i++) {
-      const int64_t column = r.columns[i];
-      if (column <= before || column >= depth)
-        refuse("Columns of a row rise from 0 and stay below kernel * in_channels", "row", o, "column",
-               column, "limit", depth);
-      before = column;
-    }
-  }
-}
 
 std::vector<float> checked_bias(const Array& bias, int32_t count) {
   if (bias.count != (bias.data ? count : 0))
@@ -37,9 +15,55 @@ std::vector<float> checked_bias(const Array& bias, int32_t count) {
   return std::vector<float>(bias.data, bias.data + count);
 }
 
+void interleave(const float* weights, int64_t rows, int64_t depth, int64_t some, float* to) {
+  for (int64_t first = 0; first < rows; first += some) {
+    const int64_t there = std::min(some, rows - first);
+    const float* const from = weights + first * depth;
+    for (int64_t i = 0; i < depth; i++, to += some) {
+      for (int64_t r = 0; r < there; r++) to[r] = from[r * depth + i];
+      std::fill(to + there, to + some, 0.0f);
+    }
+  }
+}
+
 namespace {
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Rows begin to end in the order of their lengths, those of one length as they were: counted, as lengths are
+// small numbers.
+void sort_rows(const int32_t* lengths, int32_t begin, int32_t end, int32_t* order) {
+  const int32_t longest = *std::max_element(lengths + begin, lengths + end);
+  std::vector<int32_t> next(static_cast<size_t>(longest) + 2);
+  for (int32_t o = begin; o < end; o++) next[static_cast<size_t>(lengths[o]) + 1]++;
+  std::partial_sum(next.begin(), next.end(), next.begin());
+  for (int32_t o = begin; o < end; o++) order[begin + next[static_cast<size_t>(lengths[o])]++] = o;
+}
+
+// Numbers `begin` to `end` of the rows are of one tap of row o and of one block of channels;
+// `place` is block * rows + o.
+struct Stretch {
+  size_t place, tap;
+  int32_t begin, end;
+};
+std::vector<Stretch> find_stretches(const Rows& r, int32_t rows, int64_t channels, int64_t width) {
+  std::vector<Stretch> found;
+  for (int32_t o = 0; o < rows; o++) {
+    size_t place = static_cast<size_t>(o), tap = 0;
+    int64_t first = 0, behind = std::min(width, channels);  // columns: of the tap, and behind the block
+    for (int32_t i = r.starts[o], begin = i; i < r.starts[o + 1]; begin = i) {
+      for (; r.columns[i] >= first + channels; first += channels, tap++) {
+        place = static_cast<size_t>(o);
+        behind = first + channels + std::min(width, channels);
+      }
+      for (; r.columns[i] >= behind; place += static_cast<size_t>(rows))
+        behind = std::min(behind + width, first + channels);
+      while (i < r.starts[o + 1] && r.columns[i] < behind) i++;
+      found.push_back({place, tap, begin, i});
+    }
+  }
+  return found;
+}
 
 // What a tile reads stays in the nearer caches: the columns are cut into blocks of which all rows are
 // computed before the next one's turn. In each block the rows of a unit go in the order of their lengths
@@ -55,21 +79,15 @@ class SparseMatrix : public Matrix {
     const int64_t width = ceil_div(channels, blocks_);
     const auto count = static_cast<size_t>(rows), all = static_cast<size_t>(blocks_) * count;
     std::vector<int32_t> lengths(all);  // [block][row]
-    const auto place = [&](int32_t o, int64_t c) {
-      return static_cast<size_t>(c / width) * count + static_cast<size_t>(o);
-    };
-    each_nonzero(r, rows, channels, [&](int32_t o, size_t, int64_t c, float) { lengths[place(o, c)]++; });
+    const std::vector<Stretch> stretches = find_stretches(r, rows, channels, width);
+    for (const Stretch& s : stretches) lengths[s.place] += s.end - s.begin;
     order_.resize(all);
     places_.resize(all);
     starts_.push_back(0);
     std::vector<int32_t> next(all);  // entry of each [block][row]
     for (size_t block = 0; block < all; block += count) {
-      const auto first = order_.begin() + static_cast<int64_t>(block);
-      std::iota(first, first + rows, 0);
       for (int32_t begin = 0; begin < rows; begin += unit)
-        std::stable_sort(first + begin, first + std::min(rows, begin + unit), [&](int32_t a, int32_t b) {
-          return lengths[block + static_cast<size_t>(a)] < lengths[block + static_cast<size_t>(b)];
-        });
+        sort_rows(lengths.data() + block, begin, std::min(rows, begin + unit), order_.data() + block);
       for (size_t i = block; i < block + count; i++) {
         const auto o = static_cast<size_t>(order_[i]);
         places_[i] = order_[i] % unit;
@@ -78,9 +96,12 @@ class SparseMatrix : public Matrix {
       }
     }
     entries_.resize(static_cast<size_t>(r.count));
-    each_nonzero(r, rows, channels, [&](int32_t o, size_t tap, int64_t c, float value) {
-      entries_[static_cast<size_t>(next[place(o, c)]++)] = {offsets.of(tap, c), value};
-    });
+    for (const Stretch& s : stretches) {
+      Entry* to = entries_.data() + next[s.place];
+      const int64_t first = static_cast<int64_t>(s.tap) * channels;
+      for (int32_t i = s.begin; i < s.end; i++) *to++ = {offsets.of(s.tap, r.columns[i] - first), r.values[i]};
+      next[s.place] += s.end - s.begin;
+    }
     for (size_t i = 0; i < count; i++) bias_.push_back(bias[static_cast<size_t>(order_[i])]);
   }
 
@@ -134,7 +155,7 @@ class SparseMatrix : public Matrix {
     blocks_ = std::max<int64_t>(1, std::min(ceil_div(bytes, cache), count / rows / least));
   }
 
-  std::vector<Entry> entries_;
+  Unset<Entry> entries_;
   std::vector<int32_t> channels_;  // of each entry, if there is a gate
   std::vector<int32_t> starts_;
   // Output channels, and where they are in their unit, as the rows of each block come.
@@ -158,10 +179,7 @@ class DenseMatrix : public Matrix {
     for (size_t tap = 0; tap < offsets.taps.size(); tap++)
       for (int64_t c = 0; c < channels; c++) offsets_.push_back(offsets.of(tap, c));
     weights_.resize(static_cast<size_t>(units * depth * kDenseRows));
-    for (int64_t o = 0; o < rows; o++)
-      for (int64_t i = 0; i < depth; i++)
-        weights_[static_cast<size_t>((o / kDenseRows * depth + i) * kDenseRows + o % kDenseRows)] =
-            weights[o * depth + i];
+    interleave(weights, rows, depth, kDenseRows, weights_.data());
   }
 
   void multiply(const Kernels& kernels, const Tile& tile) const override {
@@ -199,7 +217,8 @@ class DenseMatrix : public Matrix {
  private:
   int32_t depth_;
   std::vector<int32_t> offsets_;
-  std::vector<float> weights_, bias_;
+  Unset<float> weights_;
+  std::vector<float> bias_;
 };
 
 }  // namespace

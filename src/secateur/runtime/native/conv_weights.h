@@ -2,13 +2,15 @@
 #pragma once
 
 #include "operations.h"
+#include "pruned.h"
 
 namespace secateur {
 
-// Checked rows: starts rise from 0 to count, columns rise within each row and stay below `depth`.
-void check_rows(const Rows& rows, int32_t out_channels, int64_t depth);
 // `count` numbers, zeros for none.
 std::vector<float> checked_bias(const Array& bias, int32_t count);
+
+// `some` rows at a time side by side, column by column; zeros for the rows that the last ones lack.
+void interleave(const float* weights, int64_t rows, int64_t depth, int64_t some, float* to);
 
 // Where the input of each tap of the kernel begins, of its first channel, and from one channel to the next.
 // Column i is channel i % channels of tap i / channels.
@@ -17,18 +19,6 @@ struct Offsets {
   int64_t channel;
   int32_t of(size_t tap, int64_t c) const { return static_cast<int32_t>(taps[tap] + c * channel); }
 };
-// Calls f(row, tap, channel, value) for all that is not zero, row by row.
-template <class F>
-void each_nonzero(const Rows& r, int32_t rows, int64_t channels, const F& f) {
-  for (int32_t o = 0; o < rows; o++) {
-    size_t tap = 0;
-    int64_t first = 0;  // column of the tap; columns rise
-    for (int32_t i = r.starts[o]; i < r.starts[o + 1]; i++) {
-      while (r.columns[i] - first >= channels) first += channels, tap++;
-      f(o, tap, r.columns[i] - first, r.values[i]);
-    }
-  }
-}
 
 // Rows that are computed aside before they are copied to where they belong.
 constexpr int32_t kAsideRows = 48;

@@ -143,6 +143,16 @@ class Fuzzer {
     return w;
   }
 
+  int sparse(int in, int out, const secateur_window& window, const Numbers& weights, int rows,
+             const float* bias, int64_t bias_count, const secateur_epilogue* epilogue) {
+    const auto count = static_cast<int64_t>(weights.size());
+    secateur_pruned* pruned = secateur_prune(weights.data(), count, odd(rows), chance(80));
+    const int status =
+        secateur_sparse_conv2d(program_, in, out, &window, pruned, bias, bias_count, epilogue);
+    secateur_pruned_free(pruned);
+    return status;
+  }
+
   // Squeeze and excite: a product that convolutions of one pixel may do with their weights.
   void gated(const Known& in) {
     const int gate = secateur_value(program_, in.shape.c, 1, 1), product = value(in.shape);
@@ -153,9 +163,9 @@ class Fuzzer {
     const int out = value(to);
     const Numbers weights = numbers(static_cast<size_t>(to.c) * static_cast<size_t>(in.shape.c));
     const secateur_window point{1, 1, 1, 1, 1, 1, 0, 0, 0, 0};
-    const auto add = chance(50) ? secateur_conv2d : secateur_pruned_conv2d;
-    const int status = add(program_, product, out, &point, weights.data(), odd_count(weights.size()), nullptr,
-                           0, nullptr);
+    const int status = chance(50) ? secateur_conv2d(program_, product, out, &point, weights.data(),
+                                                    odd_count(weights.size()), nullptr, 0, nullptr)
+                                  : sparse(product, out, point, weights, to.c, nullptr, 0, nullptr);
     if (status == SECATEUR_OK) remember(out, to, true);
     if (chance(20)) remember(product, in.shape, true);
   }
@@ -195,16 +205,10 @@ class Fuzzer {
                                  b, bias_count, &epilogue);
       } else {
         const int zeros = range(0, 4) * 25;
-        std::vector<int32_t> rows{0}, columns;
-        for (int o = 0; o < to.c; o++) {
-          for (int i = 0; i < in.shape.c * static_cast<int>(taps); i++)
-            if (!chance(zeros)) columns.push_back(odd(i));
-          rows.push_back(odd(static_cast<int>(columns.size())));
-        }
-        const Numbers values = numbers(columns.size());
-        status = secateur_sparse_conv2d(program_, odd(in.id), out, &w, rows.data(),
-                                        static_cast<int32_t>(odd_count(rows.size())), columns.data(),
-                                        values.data(), odd_count(values.size()), b, bias_count, &epilogue);
+        Numbers weights = numbers(taps * static_cast<size_t>(to.c) * static_cast<size_t>(in.shape.c));
+        for (float& x : weights)
+          if (chance(zeros)) x = 0;
+        status = sparse(odd(in.id), out, w, weights, to.c, b, bias_count, &epilogue);
       }
     } else if (kind == 4) {
       Known other = in;

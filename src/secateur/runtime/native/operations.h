@@ -5,23 +5,16 @@
 
 namespace secateur {
 
+class Pruned;
+
 struct Array {
   const float* data;
   int64_t count;
 };
-struct Rows {
-  const int32_t* starts;
-  int32_t start_count;
-  const int32_t* columns;
-  const float* values;
-  int64_t count;
-};
 
-void add_sparse_conv(Program&, int32_t in, int32_t out, const secateur_window*, const Rows&,
-                     const Array& bias, const secateur_epilogue*);
 void add_dense_conv(Program&, int32_t in, int32_t out, const secateur_window*, const Array& weights,
                     const Array& bias, const secateur_epilogue*);
-void add_pruned_conv(Program&, int32_t in, int32_t out, const secateur_window*, const Array& weights,
+void add_sparse_conv(Program&, int32_t in, int32_t out, const secateur_window*, const Pruned& weights,
                      const Array& bias, const secateur_epilogue*);
 void add_depthwise(Program&, int32_t in, int32_t out, const secateur_window*, const Array& weights,
                    const Array& bias, const secateur_epilogue*);

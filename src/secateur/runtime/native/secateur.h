@@ -46,9 +46,10 @@ extern "C" {
 #endif
 
 /* Raised with every change to this file that a caller can notice. */
-#define SECATEUR_API_VERSION 2
+#define SECATEUR_API_VERSION 3
 
 typedef struct secateur_program secateur_program;
+typedef struct secateur_pruned secateur_pruned;
 
 typedef enum {
   SECATEUR_OK = 0,
@@ -66,8 +67,14 @@ SECATEUR_API const char* secateur_isas(void);
 /* Billions of multiply-adds a second one thread reaches in registers, measured now (about 20 ms). */
 SECATEUR_API double secateur_peak(const char* isa);
 
-/* How many of `count` numbers are not 0; SECATEUR_INVALID if one of them is infinite or no number. */
-SECATEUR_API int64_t secateur_count_nonzero(const float* values, int64_t count);
+/* `count` weights without those that are 0, in so many rows; NULL if they do not divide. They are copied,
+ * but unless `keep` is 1 only counted where many are not 0, as leaving out the others would not pay. */
+SECATEUR_API secateur_pruned* secateur_prune(const float* weights, int64_t count, int32_t rows, int32_t keep);
+/* How many are not 0; SECATEUR_INVALID if one of them is infinite or no number. */
+SECATEUR_API int64_t secateur_pruned_count(const secateur_pruned*);
+/* Whether secateur_sparse_conv2d takes them. */
+SECATEUR_API int32_t secateur_pruned_kept(const secateur_pruned*);
+SECATEUR_API void secateur_pruned_free(secateur_pruned*);
 
 /* A new program. `isa` is one of secateur_isas(), or NULL for the environment variable SECATEUR_ISA,
  * or, where that is not set, the best. NULL when the name is unknown or not to be had here. */
@@ -136,22 +143,14 @@ SECATEUR_API int32_t secateur_to_nhwc(secateur_program*, int32_t in, int32_t out
 /* The same numbers in TFLite's order (height, width, channels) under another shape of equal size. */
 SECATEUR_API int32_t secateur_reshape(secateur_program*, int32_t in, int32_t out);
 
-/* Convolution with the non-zero weights only. Row o holds the weights of output channel o: entries
- * rows[o] to rows[o + 1] of `columns` and `values`, columns rising, each
- * (y * kernel_width + x) * in_channels + c. `row_count` is out_channels + 1, rows[0] is 0 and
- * the last is `count`. `bias` has `bias_count` = out_channels numbers or is NULL. Groups: make one operation a group. */
-SECATEUR_API int32_t secateur_sparse_conv2d(secateur_program*, int32_t in, int32_t out,
-                                            const secateur_window*, const int32_t* rows,
-                                            int32_t row_count, const int32_t* columns,
-                                            const float* values, int64_t count, const float* bias,
-                                            int64_t bias_count, const secateur_epilogue*);
-/* Convolution with all weights, (out_channels, kernel_height, kernel_width, in_channels), `count` in all. */
+/* Convolution with all weights, (out_channels, kernel_height, kernel_width, in_channels), `count` in all.
+ * `bias` has `bias_count` = out_channels numbers or is NULL. Groups: make one operation a group. */
 SECATEUR_API int32_t secateur_conv2d(secateur_program*, int32_t in, int32_t out, const secateur_window*,
                                      const float* weights, int64_t count, const float* bias,
                                      int64_t bias_count, const secateur_epilogue*);
-/* The same without those of them that are 0. */
-SECATEUR_API int32_t secateur_pruned_conv2d(secateur_program*, int32_t in, int32_t out,
-                                            const secateur_window*, const float* weights, int64_t count,
+/* The same without those of them that are 0; a row for each of out_channels. */
+SECATEUR_API int32_t secateur_sparse_conv2d(secateur_program*, int32_t in, int32_t out,
+                                            const secateur_window*, const secateur_pruned*,
                                             const float* bias, int64_t bias_count, const secateur_epilogue*);
 /* Depthwise convolution; weights are (kernel_height, kernel_width, out_channels), out_channels a multiple
  * of in_channels; output channel o reads input channel o / multiplier. */

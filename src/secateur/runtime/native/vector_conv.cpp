@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <numeric>
 
+#include "conv_weights.h"
 #include "refuse.h"
+#include "unset.h"
 
 namespace secateur {
 namespace {
@@ -43,7 +45,7 @@ class VectorConv : public Operation {
       const int32_t* lane = order.data() + g * lanes_;
       const int64_t first = starts_.back(), steps = length(lane[0]);
       starts_.push_back(first + steps);
-      weights_.resize(static_cast<size_t>((first + steps) * lanes_));
+      weights_.resize(static_cast<size_t>((first + steps) * lanes_), 0.0f);
       indices_.resize(weights_.size());
       for (int i = 0; i < lanes_ && lane[i] >= 0; i++) {
         bias[static_cast<size_t>(g * lanes_ + i)] = bias_[static_cast<size_t>(lane[i])];
@@ -62,10 +64,7 @@ class VectorConv : public Operation {
   void pack(const float* weights) {
     weights_.resize(static_cast<size_t>(groups_ * depth_ * lanes_));
     for (int64_t g = 0; g <= groups_; g++) starts_.push_back(g * depth_);
-    for (int64_t o = 0; o < rows_; o++)
-      for (int64_t i = 0; i < depth_; i++)
-        weights_[static_cast<size_t>((o / lanes_ * depth_ + i) * lanes_ + o % lanes_)] =
-            weights[o * depth_ + i];
+    interleave(weights, rows_, depth_, lanes_, weights_.data());
   }
 
   int64_t weight_bytes() const override {
@@ -129,7 +128,8 @@ class VectorConv : public Operation {
   int32_t rows_;
   int64_t groups_, depth_;
   bool channels_last_, gathers_, sparse_ = false;
-  std::vector<float> weights_, bias_;
+  Unset<float> weights_;
+  std::vector<float> bias_;
   std::vector<int32_t> indices_, order_;
   std::vector<int64_t> starts_;
 };

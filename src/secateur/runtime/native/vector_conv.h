@@ -2,6 +2,7 @@
 #pragma once
 
 #include "operations.h"
+#include "pruned.h"
 
 namespace secateur {
 

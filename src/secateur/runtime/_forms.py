@@ -1,0 +1,57 @@
+"""What the native library's operations take beside images: shapes, functions, windows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from secateur.runtime._signatures import CActivation, CEpilogue, CWindow, Function
+
+Shape = tuple[int, int, int]  # channels, height, width
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A function of single numbers, such as `Activation(Function.CLAMP, 0, 6)` for relu6."""
+
+    function: Function = Function.IDENTITY
+    a: float = 0.0
+    b: float = 0.0
+
+    def _c(self) -> CActivation:
+        return CActivation(int(self.function), self.a, self.b)
+
+
+IDENTITY = Activation()
+RELU = Activation(Function.CLAMP, 0.0, math.inf)
+RELU6 = Activation(Function.CLAMP, 0.0, 6.0)
+RELU_N1_TO_1 = Activation(Function.CLAMP, -1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """What follows in the same pass: `second(first(result) + residual)`."""
+
+    first: Activation = IDENTITY
+    residual: int | None = None
+    second: Activation = IDENTITY
+
+    def _c(self) -> CEpilogue:
+        residual = -1 if self.residual is None else self.residual
+        return CEpilogue(self.first._c(), residual, self.second._c())
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window that moves over an image; `padding` is (top, left, bottom, right)."""
+
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilation: tuple[int, int] = (1, 1)
+
+    def _c(self) -> CWindow:
+        return CWindow(*self.kernel, *self.stride, *self.dilation, *self.padding)
+
+
+POINTWISE = Window()
