@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from secateur.litert.graph import indices
+from secateur.runtime._forms import Activation
 from secateur.runtime._operations import (
     Convolution,
     Depthwise,
@@ -18,7 +18,6 @@ from secateur.runtime._operations import (
     Softmax,
     size,
 )
-from secateur.runtime._program import Activation
 from secateur.runtime._reading import Dims, Graph
 from secateur.runtime._signatures import Function
 from secateur.runtime._units import Unit
@@ -143,8 +142,7 @@ class Costs:
         total = 0.0
         for place in unit.places:
             kind = graph.kinds[place]
-            operator = graph.operators[place]
-            written = sum(_count(graph.shapes[i]) for i in indices(operator.outputs) if i >= 0)
+            written = sum(_count(graph.shapes[i]) for i in graph.writes[place] if i >= 0)
             if kind in _WEIGHTED and isinstance(operation, Depthwise):
                 total += rates.call + self._batch * _depthwise(operation, rates)
             elif kind in _WEIGHTED and isinstance(operation, Convolution):
@@ -155,7 +153,7 @@ class Costs:
             elif isinstance(operation, Pooling):
                 total += rates.call + self._batch * _under(operation) / rates.pool
             elif kind == "MEAN":
-                read = sum(_count(graph.shapes[i]) for i in indices(operator.inputs)[:1])
+                read = sum(_count(graph.shapes[i]) for i in graph.reads[place][:1])
                 total += rates.call + read / rates.stream
             elif kind not in _FREE:
                 rate = rates.function if kind in _FUNCTIONS else rates.stream

@@ -31,10 +31,15 @@ class Cut:
     """
 
     def __init__(self, nodes: int) -> None:
-        self._source, self._sink = nodes, nodes + 1
+        self._nodes, self._source, self._sink = nodes, nodes, nodes + 1
         self._edges: list[list[int]] = [[] for _ in range(nodes + 2)]
         self._to: list[int] = []
         self._room: list[float] = []
+
+    def add(self) -> int:
+        """Add a node; returns its number."""
+        self._edges.append([])
+        return len(self._edges) - 1
 
     def pay(self, node: int, source: float, sink: float) -> None:
         """Say what a node costs on each side; infinity where it cannot be."""
@@ -52,12 +57,12 @@ class Cut:
         """Divide the nodes.
 
         Returns:
-            For each node whether it is on the source's side.
+            For each node of the first ones, whether it is on the source's side.
         """
         while True:
             levels = self._levels()
             if levels[self._sink] < 0:
-                return [level >= 0 for level in levels[: self._source]]
+                return [level >= 0 for level in levels[: self._nodes]]
             following = [0] * len(self._edges)
             while self._augment(levels, following):
                 pass

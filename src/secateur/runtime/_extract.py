@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from secateur.litert._schema import class_of
 from secateur.litert.flatbuffer import write_model
 from secateur.litert.graph import indices
 from secateur.litert.rewrite import fold_densify
@@ -31,8 +32,6 @@ def extract(
     Returns:
         The bytes of a file whose graph has these inputs and outputs, in this order.
     """
-    from ai_edge_litert import schema_py_generated as schema
-
     chosen = sorted({*places, *_unpackers(graph, places)})
     operators = [copy.copy(graph.operators[place]) for place in chosen]
     used = dict.fromkeys([*inputs, *outputs])
@@ -47,7 +46,7 @@ def extract(
             if old is not None:
                 new = [numbers.get(tensor, -1) for tensor in indices(old)]
                 setattr(operator, name, np.array(new, np.int32))
-    part = schema.SubGraphT()
+    part = class_of("SubGraph")()
     part.tensors, part.operators = [copy.copy(graph.tensors[t]) for t in used], operators
     part.inputs = np.array([numbers[t] for t in inputs], np.int32)
     part.outputs = np.array([numbers[t] for t in outputs], np.int32)
@@ -56,7 +55,7 @@ def extract(
         if shape is not None and not graph.is_constant(tensor):
             part.tensors[number].shape = np.array(shape, np.int32)
             part.tensors[number].shapeSignature = None
-    model = schema.ModelT()
+    model = class_of("Model")()
     model.version, model.subgraphs = 3, [part]
     model.operatorCodes = [graph.model.operatorCodes[code] for code in codes]
     _take_buffers(graph.model, model, part)
@@ -75,20 +74,18 @@ def _tensors(operator: Any) -> list[int]:
 def _unpackers(graph: Graph, places: Iterable[int]) -> set[int]:
     """The operators that unpack constants which the given ones read, and those in front of them."""
     found: set[int] = set()
-    waiting = [t for place in places for t in indices(graph.operators[place].inputs)]
+    waiting = [t for place in places for t in graph.reads[place]]
     while waiting:
         tensor = waiting.pop()
         if tensor in graph.packed and graph.writers[tensor] not in found:
             found.add(graph.writers[tensor])
-            waiting += indices(graph.operators[graph.writers[tensor]].inputs)
+            waiting += graph.reads[graph.writers[tensor]]
     return found
 
 
 def _take_buffers(source: Any, model: Any, part: Any) -> None:
     """Take over the buffers that are used; the first one is empty, as the format asks."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    model.buffers = [schema.BufferT()]
+    model.buffers = [class_of("Buffer")()]
     places: dict[int, int] = {}
     for tensor in part.tensors:
         buffer = source.buffers[tensor.buffer]

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from secateur.litert.graph import indices
 from secateur.runtime._convolutions import convolution, depthwise, fully_connected
+from secateur.runtime._forms import RELU, RELU6, RELU_N1_TO_1, Activation, Shape
 from secateur.runtime._operations import (
     Concatenation,
     Elementwise,
@@ -23,7 +23,6 @@ from secateur.runtime._operations import (
     Softmax,
     Unary,
 )
-from secateur.runtime._program import RELU, RELU6, RELU_N1_TO_1, Activation, Shape
 from secateur.runtime._reading import Graph
 from secateur.runtime._signatures import Binary, Function, Pool, Resize
 from secateur.runtime._terms import (
@@ -77,7 +76,7 @@ def lower(graph: Graph, place: int) -> Operation:
         NotNative: If the native library has no such operation; its argument is the reason.
     """
     kind = graph.kinds[place]
-    outputs = indices(graph.operators[place].outputs)
+    outputs = graph.writes[place]
     if kind not in _LOWER:
         raise NotNative(Reason.KIND)
     need(len(outputs) == 1, Reason.KIND)
@@ -104,8 +103,7 @@ def _unary(graph: Graph, place: int) -> Operation:
 
 def _binary(graph: Graph, place: int) -> Operation:
     function, options = _BINARY[graph.kinds[place]]
-    operator = graph.operators[place]
-    pair, (output,) = indices(operator.inputs), indices(operator.outputs)
+    pair, (output,) = graph.reads[place], graph.writes[place]
     need(len(pair) == 2 and min(pair) >= 0, Reason.KIND)
     activation = Activation()
     if options:
@@ -156,9 +154,9 @@ def _pool(graph: Graph, place: int) -> Operation:
 
 def _mean(graph: Graph, place: int) -> Operation:
     tensors, shapes, output, target = images(graph, place, 2)
-    source = indices(graph.operators[place].inputs)[0]
+    source = graph.reads[place][0]
     rank = len(graph.shape(source) or ())
-    axes = graph.numbers(indices(graph.operators[place].inputs)[1])
+    axes = graph.numbers(graph.reads[place][1])
     need(axes is not None, Reason.OPTIONS)
     need(sorted(axis % rank for axis in axes or ()) == list(range(1, rank - 1)), Reason.OPTIONS)
     need(rank > 2 and target == (shapes[0][0], 1, 1), Reason.SHAPE)
@@ -179,7 +177,7 @@ def _resize(graph: Graph, place: int) -> Operation:
 
 def _concatenation(graph: Graph, place: int) -> Operation:
     options = options_of(graph, place, "ConcatenationOptionsT")
-    inputs = indices(graph.operators[place].inputs)
+    inputs = graph.reads[place]
     tensors, shapes, output, target = images(graph, place, len(inputs), len(inputs))
     rank = len(graph.shape(output) or ())
     need(options.axis in (-1, rank - 1) and not options.fusedActivationFunction, Reason.OPTIONS)
@@ -189,7 +187,7 @@ def _concatenation(graph: Graph, place: int) -> Operation:
 
 
 def _pad(graph: Graph, place: int) -> Operation:
-    inputs = indices(graph.operators[place].inputs)
+    inputs = graph.reads[place]
     tensors, shapes, output, target = images(graph, place, len(inputs))
     fill = 0.0
     if graph.kinds[place] == "PADV2":
@@ -207,7 +205,7 @@ def _pad(graph: Graph, place: int) -> Operation:
 
 def paddings(graph: Graph, place: int) -> list[tuple[int, int]]:
     """Before and behind for each axis, none negative and none on the batch."""
-    inputs = indices(graph.operators[place].inputs)
+    inputs = graph.reads[place]
     numbers = graph.numbers(inputs[1])
     rank = len(graph.shape(inputs[0]) or ())
     need(numbers is not None and len(numbers) == 2 * rank and rank >= 2, Reason.OPTIONS)
@@ -218,7 +216,7 @@ def paddings(graph: Graph, place: int) -> list[tuple[int, int]]:
 
 def _slice(graph: Graph, place: int) -> Operation:
     tensors, shapes, output, target = images(graph, place, 3)
-    begin = graph.numbers(indices(graph.operators[place].inputs)[1])
+    begin = graph.numbers(graph.reads[place][1])
     rank = len(graph.shape(output) or ())
     need(begin is not None and len(begin) == rank and begin[0] == 0, Reason.OPTIONS)
     assert begin is not None
@@ -230,7 +228,7 @@ def _slice(graph: Graph, place: int) -> Operation:
 
 
 def _reshape(graph: Graph, place: int) -> Operation:
-    inputs = indices(graph.operators[place].inputs)
+    inputs = graph.reads[place]
     tensors, shapes, output, target = images(graph, place, len(inputs))
     need(math.prod(shapes[0]) == math.prod(target), Reason.SHAPE)
     return Reshape(tensors, output, shapes, target)

@@ -52,58 +52,80 @@ def choose(graph: Graph, units: Sequence[Unit], costs: Costs, always: bool) -> l
             unit.operation.sparse = costs.better_sparse(unit.operation)
     if always:
         return [unit.operation is not None for unit in units]
-    cut = Cut(len(units) + 2 * len(graph.tensors))
-    for i, unit in enumerate(units):
-        native = math.inf if unit.operation is None else costs.native(unit.operation)
-        cut.pay(i, native, costs.litert(graph, unit))
+    price = Prices(graph, units, costs)
+    cut = Cut(len(units))
+    for i, (native, litert) in enumerate(zip(price.native, price.litert, strict=True)):
+        cut.pay(i, native, litert)
     _add_seams(graph, units, costs, cut)
     sides = cut.solve()[: len(units)]
-    whole = sum(costs.litert(graph, unit) for unit in units)
-    if cost_of(graph, units, sides, costs) > (1 - _LEAST_GAIN) * whole:
+    if price.of(sides) > (1 - _LEAST_GAIN) * sum(price.litert):
         return [False] * len(units)
     return sides
 
 
 def _add_seams(graph: Graph, units: Sequence[Unit], costs: Costs, cut: Cut) -> None:
     """A tensor that is written on one side and read on the other costs once, however often read."""
-    readers = _readers(units)
     written = {tensor: i for i, unit in enumerate(units) for tensor in unit.outputs}
-    out, into = len(units), len(units) + len(graph.tensors)
-    for tensor, places in readers.items():
+    for tensor, places in _readers(units).items():
         writer = written.get(tensor)
         cost = costs.seam(graph.shapes[tensor], inside=writer is not None)
-        for i in places:
-            cut.edge(i, into + tensor, math.inf)
-            if writer is not None:
-                cut.edge(out + tensor, i, math.inf)
+        some = _gather(cut, places)
         if writer is None:
-            cut.pay(into + tensor, cost, 0.0)
+            cut.pay(some, cost, 0.0)
         else:
-            cut.edge(into + tensor, writer, cost)
-            cut.edge(writer, out + tensor, cost)
+            cut.edge(some, writer, cost)
+            cut.edge(writer, _gather(cut, places, every=True), cost)
     for tensor in set(graph.outputs) & set(written):
         cut.pay(written[tensor], costs.seam(graph.shapes[tensor], inside=False), 0.0)
 
 
-def cost_of(graph: Graph, units: Sequence[Unit], sides: Sequence[bool], costs: Costs) -> float:
-    """What a division is thought to take, in nanoseconds."""
-    total = 0.0
-    side: dict[int, bool] = {}
-    for unit, native in zip(units, sides, strict=True):
-        side.update(dict.fromkeys(unit.outputs, native))
-        if native and unit.operation is not None:
-            total += costs.native(unit.operation)
-        else:
-            total += costs.litert(graph, unit)
-    crossed = {
-        (tensor, native)
-        for unit, native in zip(units, sides, strict=True)
-        for tensor in unit.inputs
-        if side.get(tensor, False) != native
-    }
-    total += sum(costs.seam(graph.shapes[tensor], inside=tensor in side) for tensor, _ in crossed)
-    given = {tensor for tensor in graph.outputs if side.get(tensor)}
-    return total + sum(costs.seam(graph.shapes[tensor], inside=False) for tensor in given)
+def _gather(cut: Cut, places: list[int], every: bool = False) -> int:
+    """A node that is native where some of the units are, or only where every one is."""
+    if len(places) == 1:
+        return places[0]
+    node = cut.add()
+    for i in places:
+        cut.edge(*((node, i) if every else (i, node)), math.inf)
+    return node
+
+
+class Prices:
+    """What units cost on each side, in nanoseconds.
+
+    Args:
+        graph: The graph.
+        units: The units.
+        costs: What things cost.
+
+    Attributes:
+        native: The cost of each unit in the native library, infinite where it cannot run there.
+        litert: The cost of each in LiteRT.
+    """
+
+    def __init__(self, graph: Graph, units: Sequence[Unit], costs: Costs) -> None:
+        self._graph, self._units, self._costs = graph, units, costs
+        operations = [unit.operation for unit in units]
+        self.native = [math.inf if o is None else costs.native(o) for o in operations]
+        self.litert = [costs.litert(graph, unit) for unit in units]
+
+    def of(self, sides: Sequence[bool]) -> float:
+        """What a division is thought to take."""
+        total, side = 0.0, {}
+        for i, (unit, native) in enumerate(zip(self._units, sides, strict=True)):
+            side.update(dict.fromkeys(unit.outputs, native))
+            total += self.native[i] if native else self.litert[i]
+        crossed = {
+            (tensor, native)
+            for unit, native in zip(self._units, sides, strict=True)
+            for tensor in unit.inputs
+            if side.get(tensor, False) != native
+        }
+        total += sum(self._seam(tensor, inside=tensor in side) for tensor, _ in crossed)
+        given = {tensor for tensor in self._graph.outputs if side.get(tensor)}
+        return total + sum(self._seam(tensor, inside=False) for tensor in given)
+
+    def _seam(self, tensor: int, inside: bool) -> float:
+        return self._costs.seam(self._graph.shapes[tensor], inside)
 
 
 def _readers(units: Sequence[Unit]) -> dict[int, list[int]]:

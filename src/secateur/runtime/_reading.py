@@ -14,11 +14,12 @@ from secateur.litert.graph import (
     consumers,
     indices,
     is_constant,
-    opcode_name,
+    opcode_names,
     producers,
     text,
 )
 from secateur.litert.weights import dense_values
+from secateur.runtime._pruned import Pruned
 
 Dims = tuple[int, ...]
 
@@ -28,34 +29,48 @@ class Graph:
 
     Args:
         model: A `ModelT`.
-        shapes: The shape of each tensor by its number; None where it is known only once the model
-            runs.
+
+    Attributes:
+        reads: The tensors that each operator reads, -1 for those that are left out.
+        writes: The tensors that each operator writes.
+        kinds: What each operator is, as "CONV_2D".
+        shapes: The shape of each tensor by its number, as far as anybody said; None where it is
+            known only once the model runs.
+        known: The number of operators before the first whose output shape is not known.
     """
 
-    def __init__(self, model: Any, shapes: list[Dims | None]) -> None:
+    def __init__(self, model: Any) -> None:
         self.model = model
-        self.shapes = shapes
         graph = model.subgraphs[0]
         self.tensors: list[Any] = graph.tensors or []
         self.operators: list[Any] = graph.operators or []
-        names = [_kind(model, i) for i in range(len(model.operatorCodes))]
+        names = opcode_names(model)
         self.kinds = [names[operator.opcodeIndex] for operator in self.operators]
+        self.reads = [indices(operator.inputs) for operator in self.operators]
+        self.writes = [indices(operator.outputs) for operator in self.operators]
         self.inputs = indices(graph.inputs)
         self.outputs = indices(graph.outputs)
         self.readers = consumers(graph)
         self.writers = producers(graph)
+        self._stored = [is_constant(model, tensor) for tensor in self.tensors]
         self.packed = self._find_packed()
-        #: How many values of a constant are not zero, as far as somebody counted.
-        self.counts: dict[int, int] = {}
-        first = shapes[self.inputs[0]] if self.inputs else None
-        #: How many images are run at once.
-        self.batch = first[0] if first else 1
+        self.shapes: list[Dims | None] = [None] * len(self.tensors)
+        self.known = 0
+        #: Tensors as images, as far as somebody asked: channels, height, width.
+        self.images: dict[int, tuple[int, int, int]] = {}
+        #: Weights without their zeros, as far as somebody asked.
+        self.pruned: dict[int, Pruned] = {}
+
+    @property
+    def batch(self) -> int:
+        """How many images are run at once."""
+        first = self.shapes[self.inputs[0]] if self.inputs else None
+        return first[0] if first else 1
 
     def _find_packed(self) -> dict[int, int]:
         """For each tensor that an operator unpacks from a constant: that constant."""
         found: dict[int, int] = {}
-        for operator, kind in zip(self.operators, self.kinds, strict=True):
-            inputs, outputs = indices(operator.inputs), indices(operator.outputs)
+        for kind, inputs, outputs in zip(self.kinds, self.reads, self.writes, strict=True):
             if kind not in ("DENSIFY", "DEQUANTIZE") or len(inputs) != 1 or len(outputs) != 1:
                 continue
             source = found.get(inputs[0], inputs[0])
@@ -65,7 +80,7 @@ class Graph:
 
     def is_stored(self, tensor: int) -> bool:
         """Whether a tensor's values are in the file itself."""
-        return is_constant(self.model, self.tensors[tensor])
+        return self._stored[tensor]
 
     def is_constant(self, tensor: int) -> bool:
         """Whether a tensor's values are in the file, packed or not."""
@@ -73,7 +88,7 @@ class Graph:
 
     def is_unpacking(self, place: int) -> bool:
         """Whether an operator only unpacks a constant."""
-        outputs = indices(self.operators[place].outputs)
+        outputs = self.writes[place]
         return len(outputs) == 1 and outputs[0] in self.packed
 
     def constant(self, tensor: int) -> np.ndarray | None:
@@ -109,13 +124,6 @@ class Graph:
         """The one operator that reads a tensor, once; None where several do, or the caller does."""
         places = self.readers.get(tensor, [])
         return places[0] if len(places) == 1 and tensor not in self.outputs else None
-
-
-def _kind(model: Any, code: int) -> str:
-    class _Operator:
-        opcodeIndex = code
-
-    return opcode_name(model, _Operator)
 
 
 def _to_float(values: np.ndarray, tensor: Any) -> np.ndarray | None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
-from secateur.runtime import _native
 from secateur.runtime._costs import Costs
 from secateur.runtime._operations import Convolution, Depthwise
 from secateur.runtime._partition import Segment, choose, segments
@@ -19,75 +17,12 @@ from secateur.runtime._units import Unit, find_units
 from secateur.runtime.plan import Plan, PlannedLayer
 from secateur.runtime.profile import LayerTime
 
-# A model is worth a closer look from this share of zeros in some weight.
-_LEAST_ZEROS = 0.3
-
-
-def why_not(model: Any, native: str) -> str | None:
-    """Why a model runs in LiteRT whatever its shapes are; None where it may run natively.
-
-    Args:
-        model: A `ModelT`.
-        native: As for `Interpreter`.
-
-    Raises:
-        NativeMissingError: If the native library is asked for and not there.
-    """
-    if native == "never":
-        return Reason.NEVER
-    if len(model.subgraphs) != 1:
-        return Reason.SUBGRAPHS
-    graph = model.subgraphs[0]
-    if any(code.customCode is not None for code in model.operatorCodes):
-        return Reason.CUSTOM
-    if any(tensor.isVariable for tensor in graph.tensors or ()):
-        return Reason.STATE
-    looked = Graph(model, [None] * len(graph.tensors or ()))
-    if _STATEFUL.intersection(looked.kinds):
-        return Reason.STATE
-    unique = {t for t in [*looked.inputs, *looked.outputs] if t >= 0}
-    written = set(looked.writers)
-    if (
-        not looked.inputs
-        or not looked.outputs
-        or len(unique) != len(looked.inputs + looked.outputs)
-    ):
-        return Reason.UNREADABLE
-    if not written.issuperset(looked.outputs) or written.intersection(looked.inputs):
-        return Reason.UNREADABLE
-    if any(looked.is_constant(t) for t in unique):
-        return Reason.UNREADABLE
-    if native == "auto" and not _has_zeros(looked):
-        return Reason.NO_ZEROS
-    if native == "always":
-        _native.library()
-    return None if _native.available() else Reason.MISSING
-
-
-_STATEFUL = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE", "HASHTABLE"}
-
-
-def _has_zeros(graph: Graph) -> bool:
-    for operator, kind in zip(graph.operators, graph.kinds, strict=True):
-        inputs = operator.inputs
-        if kind not in ("CONV_2D", "FULLY_CONNECTED") or inputs is None or len(inputs) < 2:
-            continue
-        tensor = int(inputs[1])
-        dims = graph.tensors[tensor].shape if tensor >= 0 else None
-        if dims is None or not 0 < int(np.prod(np.asarray(dims, object))) <= 2**28:
-            continue
-        values = graph.constant(tensor)
-        if values is not None and np.count_nonzero(values) <= (1 - _LEAST_ZEROS) * values.size:
-            return True
-    return False
-
 
 class Session:
     """What runs, and how.
 
     Args:
         graph: The graph with its shapes.
-        known: The number of operators before the first whose output shape is not known.
         front: Where the caller puts inputs and looks for outputs.
         threads: How many threads to use.
         always: Whether to run natively what can be, at any cost.
@@ -100,12 +35,11 @@ class Session:
     def __init__(
         self,
         graph: Graph,
-        known: int,
         front: Mapping[int, Place],
         threads: int,
         always: bool = False,
     ) -> None:
-        units = find_units(graph, known)
+        units = find_units(graph)
         costs = Costs(Program().isa, isas()[0], graph.batch, threads)
         while True:
             sides = choose(graph, units, costs, always)

@@ -16,6 +16,7 @@ from secateur.litert.graph import (
     indices,
     is_constant,
     opcode_name,
+    opcode_names,
     producers,
     raw,
     shape,
@@ -66,10 +67,13 @@ def fix_reshapes(model: Any) -> None:
         model: A `ModelT`, changed in place.
     """
     graph = model.subgraphs[0]
+    names = opcode_names(model)
+    if "PACK" not in names:
+        return
     written = producers(graph)
     for operator in graph.operators or ():
         inputs = indices(operator.inputs)
-        if opcode_name(model, operator) != "RESHAPE" or len(inputs) != 2:
+        if names[operator.opcodeIndex] != "RESHAPE" or len(inputs) != 2:
             continue
         target = _target(model, written, inputs[0], inputs[1])
         if target is None:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from secateur.litert.graph import FLOAT32, indices, is_constant, opcode_name, producers, text
+from secateur.litert.graph import (
+    FLOAT32,
+    indices,
+    is_constant,
+    opcode_name,
+    opcode_names,
+    producers,
+    text,
+)
 
 _RESOURCE, _VARIANT = 13, 14
 # Operators that give numbers of the type of their first input: LiteRT chooses code by one of
@@ -39,16 +47,18 @@ def check_sound(model: Any) -> None:
         ValueError: If an operator writes to a constant, something is read that nobody writes, or
             the types of an operator's tensors cannot be.
     """
+    names = opcode_names(model)
     for graph in model.subgraphs:
         written = producers(graph)
-        known = {*indices(graph.inputs), *written}
+        for tensor in written:
+            _need(not is_constant(model, graph.tensors[tensor]), graph, tensor, _WRITTEN)
+        known = {-1, *indices(graph.inputs), *written}
         for operator in graph.operators or ():
-            kind = opcode_name(model, operator)
-            for tensor in indices(operator.outputs):
-                _need(tensor < 0 or not _has_data(model, graph, tensor), graph, tensor, _WRITTEN)
+            kind = names[operator.opcodeIndex]
             for tensor in indices(operator.inputs):
-                fits = tensor < 0 or tensor in known or _needs_no_writer(model, graph, tensor)
-                _need(fits, graph, tensor, _UNWRITTEN)
+                if tensor not in known:
+                    _need(_needs_no_writer(model, graph, tensor), graph, tensor, _UNWRITTEN)
+                    known.add(tensor)
             if kind in _SAME_TYPE:
                 _check_types(graph, operator, _DATA.get(kind, 0))
             if kind in ("DENSIFY", "DEQUANTIZE"):
@@ -64,10 +74,6 @@ _WRITTEN = "an operator writes to a constant"
 _UNWRITTEN = "something is read that nothing writes"
 _SIZES = "the operands of an operator are of sizes that do not go together"
 _TYPES = "an operator takes and gives numbers of types that do not go together"
-
-
-def _has_data(model: Any, graph: Any, tensor: int) -> bool:
-    return is_constant(model, graph.tensors[tensor])
 
 
 def _needs_no_writer(model: Any, graph: Any, tensor: int) -> bool:

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-import numpy as np
-
-from secateur.litert.graph import indices
-from secateur.runtime._program import (
-    IDENTITY,
-    RELU,
-    RELU6,
-    RELU_N1_TO_1,
-    Activation,
-    Shape,
-    Window,
-)
-from secateur.runtime._reading import Graph
+from secateur.litert.graph import FLOAT32
+from secateur.runtime._forms import IDENTITY, RELU, RELU6, RELU_N1_TO_1, Activation, Shape, Window
+from secateur.runtime._reading import Dims, Graph
 from secateur.runtime._signatures import Function
 
 # No image is larger: its values are counted in 32 bits.
@@ -61,15 +52,18 @@ def need(true: bool, reason: str) -> None:
 
 def image(graph: Graph, tensor: int) -> Shape:
     """A tensor as one image a batch entry: channels, height, width."""
-    need(tensor >= 0, Reason.KIND)
-    if graph.tensors[tensor].type != 0:
-        raise NotNative(Reason.TYPE)
-    dims = graph.shape(tensor)
+    if tensor not in graph.images:
+        need(tensor >= 0, Reason.KIND)
+        need(graph.tensors[tensor].type == FLOAT32, Reason.TYPE)
+        graph.images[tensor] = _image(graph.shapes[tensor], graph.batch)
+    return graph.images[tensor]
+
+
+def _image(dims: Dims | None, batch: int) -> Shape:
     if dims is None:
         raise NotNative(Reason.UNKNOWN)
     need(2 <= len(dims) <= 4 and min(dims) > 0, Reason.SHAPE)
-    need(dims[0] == graph.batch, Reason.SHAPE)
-    need(int(np.prod(dims, dtype=object)) <= _MOST_VALUES, Reason.SHAPE)
+    need(dims[0] == batch and math.prod(dims) <= _MOST_VALUES, Reason.SHAPE)
     height, width = ((1, 1) + dims[1:-1])[-2:]
     return dims[-1], height, width
 
@@ -82,8 +76,8 @@ def images(
     Returns:
         The tensors that hold images, their shapes, the output and its shape.
     """
-    inputs = indices(graph.operators[place].inputs)
-    outputs = indices(graph.operators[place].outputs)
+    inputs = graph.reads[place]
+    outputs = graph.writes[place]
     need(len(inputs) == operands and len(outputs) == 1, Reason.KIND)
     tensors = inputs[:data]
     need(bool(tensors) and not any(i < 0 or graph.is_constant(i) for i in tensors), Reason.KIND)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from secateur.litert.graph import indices
+from secateur.runtime._forms import IDENTITY, Window
 from secateur.runtime._lowering import lower
 from secateur.runtime._operations import (
     SWISH,
@@ -14,7 +14,6 @@ from secateur.runtime._operations import (
     Padding,
     Unary,
 )
-from secateur.runtime._program import IDENTITY, Window
 from secateur.runtime._reading import Graph
 from secateur.runtime._signatures import Binary, Function
 from secateur.runtime._terms import NotNative, Reason
@@ -39,12 +38,11 @@ class Unit:
     reason: str = ""
 
 
-def find_units(graph: Graph, known: int) -> list[Unit]:
+def find_units(graph: Graph) -> list[Unit]:
     """Group the operators of a graph.
 
     Args:
         graph: The graph.
-        known: The number of operators before the first whose output shape is not known.
 
     Returns:
         The units in an order in which they can run. Operators that only unpack constants, and
@@ -53,17 +51,14 @@ def find_units(graph: Graph, known: int) -> list[Unit]:
     units: dict[int, Unit] = {}  # by the place of their last operator
     for place in range(len(graph.operators)):
         if not graph.is_unpacking(place):
-            units[place] = _single(graph, place, place < known)
+            units[place] = _single(graph, place, place < graph.known)
     _fuse(graph, units)
     return _needed(graph, list(units.values()))
 
 
 def _single(graph: Graph, place: int, known: bool) -> Unit:
-    operator = graph.operators[place]
-    reads = dict.fromkeys(
-        i for i in indices(operator.inputs) if i >= 0 and not graph.is_constant(i)
-    )
-    writes = [i for i in indices(operator.outputs) if i >= 0]
+    reads = dict.fromkeys(i for i in graph.reads[place] if i >= 0 and not graph.is_constant(i))
+    writes = [i for i in graph.writes[place] if i >= 0]
     if not known:
         return Unit([place], list(reads), writes, None, Reason.UNKNOWN)
     try:

@@ -2,16 +2,82 @@
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter as LiteRT
 
-from secateur.runtime._steps import Place
+from secateur.runtime import _native
+from secateur.runtime._reading import Graph
+from secateur.runtime._terms import Reason
 from secateur.runtime.profile import LayerTime
+
+# A model is worth a closer look from this share of zeros in some weight.
+_LEAST_ZEROS = 0.3
+_STATEFUL = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE", "HASHTABLE"}
+
+
+def why_not(model: Any, native: str) -> str | None:
+    """Why a model runs in LiteRT, as far as that can be told without a look at its layers.
+
+    Args:
+        model: A `ModelT`.
+        native: As for `Interpreter`.
+
+    Returns:
+        One of `Reason`, or None.
+    """
+    if native == "never":
+        return Reason.NEVER
+    if len(model.subgraphs) != 1:
+        return Reason.SUBGRAPHS
+    if any(code.customCode is not None for code in model.operatorCodes):
+        return Reason.CUSTOM
+    if any(tensor.isVariable for tensor in model.subgraphs[0].tensors or ()):
+        return Reason.STATE
+    return None
+
+
+def why_not_graph(graph: Graph, native: str) -> str | None:
+    """Why a model runs in LiteRT whatever its shapes are; None where it may run natively.
+
+    Args:
+        graph: The graph.
+        native: As for `Interpreter`.
+
+    Raises:
+        NativeMissingError: If the native library is asked for and not there.
+    """
+    if _STATEFUL.intersection(graph.kinds):
+        return Reason.STATE
+    ends = [*graph.inputs, *graph.outputs]
+    unique = {tensor for tensor in ends if tensor >= 0}
+    if not graph.inputs or not graph.outputs or len(unique) != len(ends):
+        return Reason.UNREADABLE
+    if not graph.writers.keys() >= set(graph.outputs) or graph.writers.keys() & set(graph.inputs):
+        return Reason.UNREADABLE
+    if any(graph.is_constant(tensor) for tensor in unique):
+        return Reason.UNREADABLE
+    if native == "auto" and not _has_zeros(graph):
+        return Reason.NO_ZEROS
+    if native == "always":
+        _native.library()
+    return None if _native.available() else Reason.MISSING
+
+
+def _has_zeros(graph: Graph) -> bool:
+    for kind, inputs in zip(graph.kinds, graph.reads, strict=True):
+        if kind not in ("CONV_2D", "FULLY_CONNECTED") or len(inputs) < 2:
+            continue
+        tensor = inputs[1]
+        dims = graph.tensors[tensor].shape if tensor >= 0 else None
+        if dims is None or not 0 < int(np.prod(np.asarray(dims, object))) <= 2**28:
+            continue
+        values = graph.constant(tensor)
+        if values is not None and np.count_nonzero(values) <= (1 - _LEAST_ZEROS) * values.size:
+            return True
+    return False
 
 
 def litert(source: str | bytes, threads: int, **options: Any) -> Any:
@@ -28,10 +94,3 @@ def time_of(interpreter: Any, runs: int) -> LayerTime:
         interpreter.invoke()
         seconds.append(time.perf_counter() - start)
     return LayerTime("the whole model", "LiteRT", "LiteRT", float(np.median(seconds)) * 1e3)
-
-
-def apart(places: Mapping[int, Place]) -> bool:
-    """Whether no two tensors share memory."""
-    arrays = {tensor: place() for tensor, place in places.items()}
-    ends = sorted((array.ctypes.data, array.nbytes) for array in arrays.values())
-    return all(start + size <= later for (start, size), (later, _) in itertools.pairwise(ends))

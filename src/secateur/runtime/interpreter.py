@@ -7,15 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter as LiteRT
-from ai_edge_litert.interpreter import OpResolverType
 
-from secateur.litert.flatbuffer import read_model
+from secateur.litert.flatbuffer import map_model, read_model
 from secateur.litert.weights import dense_values
 from secateur.runtime import _whole
-from secateur.runtime._reading import Graph
-from secateur.runtime._session import Session, why_not
-from secateur.runtime._shapes import first_unknown, fix_reshapes, without_weights
+from secateur.runtime._ends import Ends
+from secateur.runtime._reading import Dims, Graph
+from secateur.runtime._session import Session
+from secateur.runtime._shapes import fix_reshapes
 from secateur.runtime._sound import check_sound
 from secateur.runtime._terms import Reason
 from secateur.runtime.plan import Plan
@@ -69,33 +68,37 @@ class Interpreter:
         self._source: str | bytes = bytes(model_content or b"") or os.fspath(model_path or "")
         self._threads = num_threads or 1
         self._always = native == "always"
-        self._model: Any = _read(self._source)  # only until there is a plan
         self._session: Session | None = None
-        self._shapes: list[tuple[int, ...]] | None = None  # for which there is a plan
+        self._shapes: dict[int, Dims] | None = None  # of inputs, for which there is a plan
         self._ready = False
         if experimental_delegates:
             experimental["experimental_delegates"] = experimental_delegates
-        reason = Reason.OPTIONS_GIVEN if experimental else why_not(self._model, native)
+        model, graph = _read(self._source), None
+        reason = Reason.OPTIONS_GIVEN if experimental else _whole.why_not(model, native)
+        tensors = len(model.subgraphs[0].tensors or ())
+        if reason is None:
+            graph = _graph_of(model)
+            reason = _whole.why_not_graph(graph, native)
         self._plan = Plan(reason=reason or "")
-        self._shadow: Any = None
-        if reason is not None:
-            self._model = None
-            self._front = self._litert(**experimental)
-            return
-        # LiteRT's interpreter of a model without weights: it knows shapes, names and errors, and it
-        # owns the memory of inputs and outputs. It is never invoked.
-        fix_reshapes(self._model)
-        self._known = first_unknown(self._model)
-        self._tensors = len(self._model.subgraphs[0].tensors)
-        kind = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-        self._shadow = LiteRT(
-            model_content=without_weights(self._model), experimental_op_resolver_type=kind
-        )
-        self._front = self._shadow
+        self._graph = graph if reason is None else None  # only until there is a plan
+        self._ends = None if self._graph is None else Ends(self._graph, tensors)
+        self._whole = None if self._ends is not None else self._litert(**experimental)
 
     def _litert(self, **options: Any) -> Any:
         """LiteRT's interpreter of the whole file."""
         return _whole.litert(self._source, self._threads, **options)
+
+    @property
+    def _front(self) -> Any:
+        """The interpreter of LiteRT that the caller has to do with."""
+        return (
+            self._whole if self._ends is None or self._whole is not None else self._ends.interpreter
+        )
+
+    def _load(self) -> Graph:
+        """The graph; read again where it was given up."""
+        graph, self._graph = self._graph or _graph_of(_read(self._source)), None
+        return graph
 
     # -- what LiteRT's interpreter has --
 
@@ -106,47 +109,37 @@ class Interpreter:
             RuntimeError: If the model does not take such shapes, or an array that `tensor` gave is
                 still in use.
         """
-        if self._shadow is not None:
-            self._ready = False
-            self._shadow.allocate_tensors()
-            shapes = [_dims(entry) for entry in self._shadow.get_input_details()]
-            if shapes != self._shapes:
-                self._divide()
-                self._shapes = shapes
-        if self._front is not self._shadow:
-            self._front.allocate_tensors()
+        self._ready = False
+        if self._ends is not None:
+            if self._ends.given() != self._shapes:
+                self._divide(self._ends)
+            else:
+                self._ends.interpreter.allocate_tensors()
+        if self._whole is not None:
+            self._whole.allocate_tensors()
         if self._session is not None:
             self._session.bind()
         self._ready = True
 
-    def _divide(self) -> None:
-        """Make a plan for the shapes that the shadow has now, and get ready to run it."""
-        if self._model is None:
-            self._model = _read(self._source)
-            fix_reshapes(self._model)
-        model, self._model = self._model, None
-        self._session, self._front = None, self._shadow
-        details = {entry["index"]: entry for entry in self._shadow.get_tensor_details()}
-        known = _known_tensors(model, self._known)
-        count = len(model.subgraphs[0].tensors)
-        shapes = [_dims(details[i]) if i in details and known[i] else None for i in range(count)]
-        graph = Graph(model, shapes)
-        outside = [*graph.inputs, *(t for t in graph.outputs if shapes[t] is not None)]
-        places = {tensor: self._shadow.tensor(tensor) for tensor in outside}
-        if not _whole.apart(places):
-            self._take_whole(Plan(reason=Reason.UNREADABLE))
-            return
-        session = Session(graph, self._known, places, self._threads, self._always)
-        if session.native:
-            self._session, self._plan = session, session.plan
+    def _divide(self, ends: Ends) -> None:
+        """Make a plan for the shapes that are asked for now, and get ready to run it."""
+        graph = self._load()
+        self._session, self._shapes, self._whole = None, None, None
+        ends.settle(graph)
+        places = ends.places(graph)
+        session = None
+        if places is None:
+            self._plan = Plan(reason=Reason.UNREADABLE)
         else:
-            self._take_whole(session.plan)
-
-    def _take_whole(self, plan: Plan) -> None:
-        self._plan = plan
-        self._front = self._litert()
-        for entry in self._shadow.get_input_details():
-            self._front.resize_tensor_input(entry["index"], entry["shape"])
+            session = Session(graph, places, self._threads, self._always)
+            self._plan = session.plan
+        if session is not None and session.native:
+            self._session = session
+        else:
+            self._whole = self._litert()
+            for tensor, dims in ends.given().items():
+                self._whole.resize_tensor_input(tensor, dims)
+        self._shapes = ends.given()
 
     def resize_tensor_input(self, input_index: int, tensor_size: Any, strict: bool = False) -> None:
         """Ask for another shape of an input; takes effect with `allocate_tensors`.
@@ -160,10 +153,10 @@ class Interpreter:
             ValueError: If there is no such input, or the shape cannot be.
             RuntimeError: If an array that `tensor` gave is still in use.
         """
-        if self._shadow is not None:
-            self._shadow.resize_tensor_input(input_index, tensor_size, strict)
-        if self._front is not self._shadow:
-            self._front.resize_tensor_input(input_index, tensor_size, strict)
+        if self._ends is not None:
+            self._ends.interpreter.resize_tensor_input(input_index, tensor_size, strict)
+        if self._whole is not None:
+            self._whole.resize_tensor_input(input_index, tensor_size, strict)
         self._ready = False
 
     def set_tensor(self, tensor_index: int, value: Any) -> None:
@@ -185,10 +178,11 @@ class Interpreter:
         Raises:
             RuntimeError: If `allocate_tensors` was not called, or LiteRT fails.
         """
-        if self._session is None:
-            self._front.invoke()
+        if self._whole is not None:
+            self._whole.invoke()
             return
         self._check_ready()
+        assert self._session is not None
         self._session.run()
 
     def _check_ready(self) -> None:
@@ -261,10 +255,9 @@ class Interpreter:
 
     def get_tensor_details(self, subgraph_index: int = 0) -> list[dict[str, Any]]:
         """Name, index, shape, dtype and so on of each tensor, as in LiteRT."""
-        details = self._front.get_tensor_details(subgraph_index)
-        if self._session is None:
-            return details
-        return [entry for entry in details if entry["index"] < self._tensors]
+        if self._ends is None or self._whole is not None or subgraph_index:
+            return self._front.get_tensor_details(subgraph_index)
+        return self._ends.tensor_details(self._load, self._ready)
 
     def num_subgraphs(self) -> int:
         """How many subgraphs the model has."""
@@ -284,11 +277,12 @@ class Interpreter:
             ValueError: If there is no such signature.
         """
         runner = self._front.get_signature_runner(signature_key)
-        return runner if self._shadow is None else SignatureRunner(self, runner)
+        return runner if self._ends is None else SignatureRunner(self, runner)
 
     def reset_all_variables(self) -> None:
         """Set the model's variables to what they were at first."""
-        self._front.reset_all_variables()
+        if self._whole is not None:
+            self._whole.reset_all_variables()
 
     # -- what it does not have --
 
@@ -318,10 +312,10 @@ class Interpreter:
             raise ValueError(f"At least one run is needed. Received: runs={runs}")
         if not self._ready:
             self.allocate_tensors()
-        if self._session is None:
-            layers = [_whole.time_of(self._front, runs)]
-        else:
+        if self._session is not None:
             layers = self._session.times(runs)
+        else:
+            layers = [_whole.time_of(self._whole, runs)]
         return Profile(tuple(layers), runs, self._threads)
 
 
@@ -343,22 +337,14 @@ def _check(path: Any, content: Any, threads: Any, native: Any) -> None:
 
 def _read(source: str | bytes) -> Any:
     try:
-        model = read_model(source)
+        # LiteRT maps files, too.
+        model = read_model(source) if isinstance(source, bytes) else map_model(source)
     except FileNotFoundError as error:
         raise ValueError(str(error)) from error
     check_sound(model)
     return model
 
 
-def _dims(entry: dict[str, Any]) -> tuple[int, ...]:
-    return tuple(int(length) for length in entry["shape"])
-
-
-def _known_tensors(model: Any, known: int) -> list[bool]:
-    """Whether LiteRT knows the shape of each tensor before the model runs."""
-    graph = model.subgraphs[0]
-    found = [True] * len(graph.tensors)
-    for operator in (graph.operators or ())[known:]:
-        for tensor in operator.outputs if operator.outputs is not None else ():
-            found[int(tensor)] = False
-    return found
+def _graph_of(model: Any) -> Graph:
+    fix_reshapes(model)
+    return Graph(model)
