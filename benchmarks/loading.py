@@ -1,0 +1,88 @@
+"""How long a .tflite file takes to load in secateur's runtime and in LiteRT, and the memory it takes.
+
+    python benchmarks/runtime.py --folder models --rounds 1     # makes MobileNets
+    python benchmarks/loading.py models/MobileNet-0.9.tflite
+
+A process of its own for each measurement, the engines in turns: nothing is warm but the file in the
+operating system's cache. Prints medians in ms of the import, of loading (the interpreter and
+`allocate_tensors`), of the first run, of loading once more in the same process, and by how many
+megabytes the process has grown since the import. Writes JSON.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+ENGINES = {"LiteRT": "ai_edge_litert.interpreter", "secateur": "secateur.runtime"}
+COLUMNS = ("import", "load", "first run", "load and run", "load again", "MB")
+WORKER = """
+import json, sys, time
+name, path = sys.argv[1:]
+clock = time.perf_counter
+start = clock()
+engine = __import__(name, fromlist=["Interpreter"])
+times = {"import": clock() - start}
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+def load():
+    interpreter = engine.Interpreter(model_path=path, num_threads=1)
+    interpreter.allocate_tensors()
+    return interpreter
+
+before, start = resident(), clock()
+interpreter = load()
+times["load"] = clock() - start
+interpreter.invoke()
+times["load and run"] = clock() - start
+times["first run"] = times["load and run"] - times["load"]
+grown = (resident() - before) / 1e6
+again = []
+for _ in range(5):
+    start = clock()
+    load()
+    again.append(clock() - start)
+times["load again"] = sorted(again)[2]
+print("TIMES", json.dumps({**{k: 1e3 * v for k, v in times.items()}, "MB": grown}))
+"""
+
+
+def measure(engine, path):
+    """One process: the times of one engine."""
+    command = [sys.executable, "-c", WORKER, ENGINES[engine], str(path)]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    line = next(line for line in output.splitlines() if line.startswith("TIMES "))
+    return json.loads(line.removeprefix("TIMES "))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("--rounds", type=int, default=15, help="processes of each engine and file")
+    parser.add_argument("--json", type=Path, default=Path("loading.json"))
+    args = parser.parse_args()
+    samples = {(path, engine): [] for path in args.files for engine in ENGINES}
+    for turn in range(args.rounds):
+        print(f"round {turn + 1} of {args.rounds}", file=sys.stderr, flush=True)
+        for path, engine in samples:
+            samples[path, engine].append(measure(engine, path))
+    rows = []
+    for (path, engine), found in samples.items():
+        medians = {name: float(np.median([one[name] for one in found])) for name in COLUMNS}
+        rows.append({"file": path.name, "engine": engine, **medians})
+    args.json.write_text(json.dumps(rows, indent=2))
+    print(f"{'file':32}{'engine':10}" + "".join(f"{name:>14}" for name in COLUMNS))
+    for row in rows:
+        values = "".join(f"{row[name]:14.1f}" for name in COLUMNS)
+        print(f"{row['file']:32}{row['engine']:10}{values}")
+    print(f"written to {args.json}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""Shapes: found without LiteRT they are LiteRT's, and what the file says of them does not matter."""
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from runtime_files import KINDS, SAME, VALID, File, compare, values
+
+from secateur import runtime
+from secateur.litert import read_model, write_model
+from secateur.runtime._inference import infer
+from secateur.runtime._reading import Graph
+from support import only
+
+pytestmark = only("tensorflow")  # needs no Keras: the files are made by hand
+
+
+def litert(content):
+    """LiteRT's interpreter; with XNNPACK it does not keep the shapes between operators."""
+    kind = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    return Interpreter(model_content=content, experimental_op_resolver_type=kind)
+
+
+def squeeze(file, x, axes, shape):
+    options = schema.SqueezeOptionsT()
+    options.squeezeDims = axes
+    return file.op(KINDS.SQUEEZE, [x], shape, options)
+
+
+def expand(file, x, axis, shape):
+    operands = [x, file.constant(np.array(axis, "int32"))]
+    return file.op(KINDS.EXPAND_DIMS, operands, shape, schema.ExpandDimsOptionsT())
+
+
+def reshape(file, x, target, shape, operand=True):
+    options = schema.ReshapeOptionsT()
+    options.newShape = np.array(target, np.int32)
+    operands = [x, file.constant(options.newShape)] if operand else [x]
+    return file.op(KINDS.RESHAPE, operands, shape, options)
+
+
+def flat_dense(file, x):
+    """A fully connected layer that makes a matrix of what it reads."""
+    w = file.constant(file.weights((7, 6)))
+    return file.op(KINDS.FULLY_CONNECTED, [x, w, -1], (63, 7), schema.FullyConnectedOptionsT())
+
+
+BUILDS = {
+    "conv same": lambda f, x: f.conv(x, 4, 3, 2),
+    "conv valid": lambda f, x: f.conv(x, 4, (3, 2), (1, 3), padding=VALID),
+    "conv dilated": lambda f, x: f.conv(x, 4, 3, dilation=(2, 1), padding=VALID),
+    "conv of stored weights": lambda f, x: f.conv(x, 4, how="float16", sparse=True),
+    "depthwise": lambda f, x: f.depthwise(x, 3, 2, multiplier=2),
+    "depthwise valid": lambda f, x: f.depthwise(x, 3, dilation=2, padding=VALID),
+    "dense that keeps axes": lambda f, x: f.dense(x, 5),
+    "dense that does not": flat_dense,
+    "pool": lambda f, x: f.pool("max", x, 3, 2, SAME),
+    "pool valid": lambda f, x: f.pool("average", x, (2, 3), (1, 2)),
+    "mean": lambda f, x: f.mean(x),
+    "mean without axes": lambda f, x: f.mean(x, keep=False, axes=(-3, 2)),
+    "function": lambda f, x: f.unary("RELU", x),
+    "softmax": lambda f, x: f.softmax(x),
+    "binary": lambda f, x: f.binary("ADD", x, f.constant(values(6))),
+    "binary of more axes": lambda f, x: f.binary("MUL", f.constant(values(1, 1, 1, 1)), x),
+    "concat": lambda f, x: f.concat([x, f.conv(x, 3)]),
+    "pad": lambda f, x: f.pad(x, [(0, 0), (1, 2), (0, 3), (2, 0)]),
+    "resize": lambda f, x: f.resize("bilinear", x, (4, 20)),
+    "slice": lambda f, x: f.slice(x, (0, 1, 0, 2), (1, 3, 9, 4)),
+    "reshape": lambda f, x: reshape(f, x, (-1, 63 * 6), (1, 63 * 6)),
+    "reshape by options": lambda f, x: reshape(f, x, (-1, 9, 42), (1, 9, 42), operand=False),
+    "squeeze": lambda f, x: squeeze(f, f.mean(x), [1, -2], (1, 6)),
+    "squeeze all": lambda f, x: squeeze(f, f.mean(f.concat([x, x])), None, (1, 12)),
+    "expand": lambda f, x: expand(f, f.mean(x, keep=False), 1, (1, 1, 6)),
+    "expand from behind": lambda f, x: expand(f, x, -1, (1, 7, 9, 6, 1)),
+}
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("name", BUILDS)
+def test_every_operator(name, batch):
+    file = File()
+    x = file.input((1, 7, 9, 6), signature=(-1, 7, 9, 6))
+    out = BUILDS[name](file, x)
+    content = file.file([out])
+    theirs = litert(content)
+    theirs.resize_tensor_input(x, (batch, 7, 9, 6))
+    theirs.allocate_tensors()
+    graph = Graph(read_model(content))
+    found = infer(graph, {x: (batch, 7, 9, 6)})
+    assert found is not None
+    for entry in theirs.get_tensor_details()[: len(found)]:
+        if found[entry["index"]] is not None:
+            assert found[entry["index"]] == tuple(entry["shape"])
+    assert found[out] == tuple(theirs.get_output_details()[0]["shape"])
+
+
+@pytest.mark.parametrize(
+    ("build", "shape"),
+    [
+        (lambda f, x: f.conv(x, 4), (1, 7, 9)),
+        (lambda f, x: f.conv(x, 4, 3, padding=VALID), (1, 2, 9, 6)),
+        (lambda f, x: f.binary("ADD", x, f.constant(values(6))), (1, 7, 9, 5)),
+        (lambda f, x: f.reshape(x, (1, 63 * 6)), (2, 7, 9, 6)),
+        (lambda f, x: f.slice(x, (0, 0, 0, 0), (1, 7, 9, 6)), (1, 6, 9, 6)),
+        (lambda f, x: f.concat([x, f.constant(values(1, 7, 9, 6))]), (2, 7, 9, 6)),
+        (lambda f, x: f.floor(x), (1, 7, 9, 6)),
+    ],
+)
+def test_what_does_not_fit_or_is_not_known(build, shape):
+    file = File()
+    x = file.input((1, 7, 9, 6))
+    content = file.file([build(file, x)])
+    assert infer(Graph(read_model(content)), {x: shape}) is None
+    ours = runtime.Interpreter(model_content=content, native="always")
+    # LiteRT takes more without XNNPACK, or less.
+    theirs = [
+        error(each, x, shape) for each in (Interpreter(model_content=content), litert(content))
+    ]
+    assert error(ours, x, shape) in theirs
+
+
+def error(interpreter, tensor, shape):
+    """What it says to a shape."""
+    try:
+        interpreter.resize_tensor_input(tensor, shape)
+        interpreter.allocate_tensors()
+    except Exception as caught:
+        return type(caught)
+    return None
+
+
+@pytest.mark.parametrize("floor", [False, True])
+def test_shapes_in_the_file_do_not_matter(floor):
+    file = File()
+    x = file.input((1, 8, 8, 6))
+    y = file.conv(x, 12)
+    z = file.depthwise(file.floor(y) if floor else y, 3, 2)
+    content = file.file([file.mean(z)])
+    model = read_model(content)
+    model.subgraphs[0].tensors[y].shape = np.array([1, 3, 3, 12], np.int32)
+    model.subgraphs[0].tensors[z].shape = np.array([], np.int32)
+    lying = write_model(model)
+    compare(lying, values(1, 8, 8, 6))
+    compare(lying, values(2, 8, 8, 6))
+
+
+@pytest.mark.parametrize("floor", [False, True])
+def test_details_of_tensors_follow_the_shapes(floor):
+    file = File()
+    x = file.input((1, 8, 8, 6), signature=(-1, 8, 8, 6))
+    y = file.conv(x, 12)
+    content = file.file([file.mean(file.floor(y) if floor else y)])
+    ours, theirs = runtime.Interpreter(model_content=content, native="always"), litert(content)
+    for interpreter in (ours, theirs):
+        interpreter.resize_tensor_input(x, (5, 8, 8, 6))
+    assert shapes(ours) == shapes(theirs)
+    for interpreter in (ours, theirs):
+        interpreter.allocate_tensors()
+    assert shapes(ours) == shapes(theirs)
+
+
+def shapes(interpreter):
+    """The names and shapes of tensors; LiteRT may have more of its own."""
+    details = interpreter.get_tensor_details()
+    return {e["index"]: (e["name"], tuple(e["shape"])) for e in details if e["name"]}
