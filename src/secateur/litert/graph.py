@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -40,6 +41,7 @@ def text(name: bytes | str | None) -> str:
     return name.decode(errors="replace") if isinstance(name, bytes) else name or ""
 
 
+@functools.cache
 def bits(tensor_type: int) -> int | None:
     """How many bits a value of a tensor type takes; None where that is not fixed, as for strings."""
     dtype = DTYPES.get(tensor_type)
@@ -95,7 +97,8 @@ def raw(model: Any, tensor: Any) -> np.ndarray | None:
 
 def is_constant(model: Any, tensor: Any) -> bool:
     """Whether a tensor's values are in the file."""
-    return raw(model, tensor) is not None
+    data = model.buffers[tensor.buffer].data
+    return data is not None and len(data) > 0
 
 
 def values(model: Any, tensor: Any) -> np.ndarray:
