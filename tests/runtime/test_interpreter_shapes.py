@@ -129,6 +129,13 @@ def error(interpreter, tensor, shape):
     return None
 
 
+def test_an_operand_that_is_left_out():
+    file = File()
+    x = file.input((1, 4))
+    y = file.op(KINDS.MAXIMUM, [x, -1], (1, 4), schema.MaximumMinimumOptionsT())
+    assert infer(Graph(read_model(file.file([y]))), {x: (1, 4)}) is None
+
+
 @pytest.mark.parametrize("floor", [False, True])
 def test_shapes_in_the_file_do_not_matter(floor):
     file = File()

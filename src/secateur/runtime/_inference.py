@@ -70,32 +70,34 @@ class _Operator:
 
     def shape(self, operand: int = 0) -> Dims:
         """The shape of an operand."""
-        found = self._shapes[self.reads[operand]] if operand < len(self.reads) else None
-        return _need(found)
+        tensor = self.reads[operand] if operand < len(self.reads) else -1
+        return _there(self._shapes[tensor] if tensor >= 0 else None)
 
     def numbers(self, operand: int) -> list[int]:
         """The values of an operand that is a constant."""
-        return _need(self._graph.numbers(self.reads[operand])) if operand < len(self.reads) else []
+        return _there(self._graph.numbers(self.reads[operand])) if operand < len(self.reads) else []
 
     def options(self, name: str) -> Any:
         """The options, of the class that belongs to the kind of operator."""
         options = self._graph.operators[self._place].builtinOptions
-        return _need(options if type(options).__name__ == name else None)
+        return _there(options if type(options).__name__ == name else None)
 
 
-def _need(found: Any) -> Any:
+def _there(found: Any) -> Any:
     if found is None:
         raise _Unknown
     return found
 
 
-def _positive(dims: Dims) -> Dims:
-    return _need(dims if min(dims, default=1) > 0 else None)
+def _check(fits: bool) -> None:
+    if not fits:
+        raise _Unknown
 
 
-def _image(operator: _Operator) -> Dims:
-    dims = operator.shape()
-    return _need(dims if len(dims) == 4 else None)
+def _image(operator: _Operator, operand: int = 0) -> Dims:
+    dims = operator.shape(operand)
+    _check(len(dims) == 4)
+    return dims
 
 
 def _same(operator: _Operator) -> Dims:
@@ -106,24 +108,22 @@ def _windowed(operator: _Operator, options: Any, kernel: Dims, channels: int) ->
     dims = _image(operator)
     strides = options.strideH, options.strideW
     dilation = getattr(options, "dilationHFactor", 1), getattr(options, "dilationWFactor", 1)
-    _positive((*strides, *dilation, *kernel))
+    _check(min(*strides, *dilation, *kernel) > 0 and options.padding in (_SAME, _VALID))
     lengths = []
     for length, size, stride, gap in zip(dims[1:3], kernel, strides, dilation, strict=True):
         span = (size - 1) * gap + 1 if options.padding == _VALID else 1
         lengths.append((length + stride - span) // stride)
-    _need(options.padding if options.padding in (_SAME, _VALID) else None)
-    return _positive((dims[0], *lengths, channels))
+    _check(min(lengths) > 0)
+    return (dims[0], *lengths, channels)
 
 
 def _convolution(operator: _Operator) -> Dims:
-    kernel = operator.shape(1)
-    _need(len(kernel) == 4 or None)
+    kernel = _image(operator, 1)
     return _windowed(operator, operator.options("Conv2DOptionsT"), kernel[1:3], kernel[0])
 
 
 def _depthwise(operator: _Operator) -> Dims:
-    kernel = operator.shape(1)
-    _need(len(kernel) == 4 or None)
+    kernel = _image(operator, 1)
     return _windowed(operator, operator.options("DepthwiseConv2DOptionsT"), kernel[1:3], kernel[3])
 
 
@@ -136,11 +136,13 @@ def _pool(operator: _Operator) -> Dims:
 def _dense(operator: _Operator) -> Dims:
     dims, kernel = operator.shape(), operator.shape(1)
     keep = operator.options("FullyConnectedOptionsT").keepNumDims
-    _need((len(kernel) == 2 and kernel[1] > 0) or None)
+    _check(len(kernel) == 2 and kernel[1] > 0)
     if keep:
-        return (*_need(dims[:-1] if dims and dims[-1] == kernel[1] else None), kernel[0])
+        _check(dims[-1:] == kernel[1:])
+        return (*dims[:-1], kernel[0])
     rows, rest = divmod(math.prod(dims), kernel[1])
-    return (rows, kernel[0]) if not rest else _need(None)
+    _check(not rest)
+    return rows, kernel[0]
 
 
 def _broadcast(operator: _Operator) -> Dims:
@@ -149,13 +151,14 @@ def _broadcast(operator: _Operator) -> Dims:
 
 
 def _axes(axes: list[int], rank: int) -> set[int]:
-    _need(all(-rank <= axis < rank for axis in axes) or None)
+    _check(all(-rank <= axis < rank for axis in axes))
     return {axis % rank for axis in axes}
 
 
 def _mean(operator: _Operator) -> Dims:
     dims, keep = operator.shape(), operator.options("ReducerOptionsT").keepDims
-    axes = _axes(_need(operator.numbers(1) or None), len(dims))
+    axes = _axes(operator.numbers(1), len(dims))
+    _check(bool(axes))
     lengths = [1 if i in axes else length for i, length in enumerate(dims)]
     return tuple(length for i, length in enumerate(lengths) if keep or i not in axes)
 
@@ -163,7 +166,8 @@ def _mean(operator: _Operator) -> Dims:
 def _resize(operator: _Operator) -> Dims:
     dims = _image(operator)
     height, width = operator.numbers(1)
-    return _positive((dims[0], height, width, dims[3]))
+    _check(height > 0 and width > 0)
+    return dims[0], height, width, dims[3]
 
 
 def _concatenation(operator: _Operator) -> Dims:
@@ -172,14 +176,14 @@ def _concatenation(operator: _Operator) -> Dims:
     total = 0
     for operand in range(len(operator.reads)):
         other = operator.shape(operand)
-        _need((*other[:axis], *other[axis + 1 :]) == (*dims[:axis], *dims[axis + 1 :]) or None)
+        _check((*other[:axis], *other[axis + 1 :]) == (*dims[:axis], *dims[axis + 1 :]))
         total += other[axis]
     return (*dims[:axis], total, *dims[axis + 1 :])
 
 
 def _pad(operator: _Operator) -> Dims:
     dims, numbers = operator.shape(), operator.numbers(1)
-    _need((len(numbers) == 2 * len(dims) and min(numbers, default=0) >= 0) or None)
+    _check(len(numbers) == 2 * len(dims) and min(numbers, default=0) >= 0)
     pairs = zip(dims, numbers[::2], numbers[1::2], strict=True)
     return tuple(length + before + behind for length, before, behind in pairs)
 
@@ -187,30 +191,30 @@ def _pad(operator: _Operator) -> Dims:
 def _slice(operator: _Operator) -> Dims:
     dims, begin, size = operator.shape(), operator.numbers(1), operator.numbers(2)
     for length, first, count in zip(dims, begin, size, strict=True):
-        _need((first >= 0 and 0 < count <= length - first) or None)
+        _check(first >= 0 and 0 < count <= length - first)
     return tuple(size)  # LiteRT keeps to the file where one is "all the rest"
 
 
 def _reshape(operator: _Operator) -> Dims:
     if len(operator.reads) == 2:
-        _need(len(operator.shape(1)) == 1 or None)
+        _check(len(operator.shape(1)) == 1)
         target = operator.numbers(1)
     else:
-        target = [int(n) for n in _need(operator.options("ReshapeOptionsT").newShape)]
+        target = indices(_there(operator.options("ReshapeOptionsT").newShape))
     count = math.prod(operator.shape())
     if target.count(-1) == 1:
         rest = -math.prod(target)
-        _need((rest > 0 and count % rest == 0) or None)
+        _check(rest > 0 and count % rest == 0)
         target[target.index(-1)] = count // rest
-    _need((min(target, default=0) >= 0 and math.prod(target) == count) or None)
+    _check(min(target, default=0) >= 0 and math.prod(target) == count)
     return tuple(target)
 
 
 def _squeeze(operator: _Operator) -> Dims:
     dims, named = operator.shape(), operator.options("SqueezeOptionsT").squeezeDims
-    axes = _axes([int(n) for n in named] if named is not None else [], len(dims))
+    axes = _axes(indices(named), len(dims))
     axes = axes or {i for i, length in enumerate(dims) if length == 1}
-    _need(all(dims[axis] == 1 for axis in axes) or None)
+    _check(all(dims[axis] == 1 for axis in axes))
     return tuple(length for i, length in enumerate(dims) if i not in axes)
 
 
