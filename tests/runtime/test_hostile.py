@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from runtime_files import KINDS, File, outputs_of, values
+from runtime_files import KINDS, File, compare, outputs_of, values
 
-from secateur.litert import write_model
+from secateur.litert import read_model, write_model
 from secateur.runtime import Interpreter
 from support import only
 
@@ -190,3 +190,19 @@ def test_weights_that_are_no_numbers_are_left_to_litert(bad):
     assert interpreter.plan().segments == ("LiteRT",)
     np.testing.assert_array_equal(found[..., 2], np.full((1, 2, 2), bad, "float32"))
     np.testing.assert_array_equal(found[..., 0], 0)
+
+
+def test_names_that_are_no_text():
+    """LiteRT reads names only when somebody asks for them."""
+    file = File()
+    x = file.input((1, 6, 6, 4))
+    y = file.conv(x, 8)
+    options = schema.ReducerOptionsT()
+    options.keepDims = True
+    axis = file.constant(np.array([1], "int32"))  # for which there is no native mean
+    z = file.op(KINDS.MEAN, [y, axis], (1, 1, 6, 8), options)
+    model = read_model(file.file([file.conv(z, 8)]))
+    for tensor in (y, z):
+        model.subgraphs[0].tensors[tensor].name = b"tensor\xff"
+    ours = compare(write_model(model), values(1, 6, 6, 4))
+    assert ours.plan().segments == ("native", "LiteRT", "native")

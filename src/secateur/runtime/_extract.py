@@ -50,6 +50,8 @@ def extract(
     part.tensors, part.operators = [copy.copy(graph.tensors[t]) for t in used], operators
     part.inputs = np.array([numbers[t] for t in inputs], np.int32)
     part.outputs = np.array([numbers[t] for t in outputs], np.int32)
+    for tensor in part.tensors:
+        tensor.name = None  # nobody asks for it, and it may be no text
     for tensor, number in numbers.items():
         shape = graph.shapes[tensor]
         if shape is not None and not graph.is_constant(tensor):
