@@ -45,7 +45,7 @@ class _Layout(NamedTuple):
     """Where the fields of tables are that share a vtable.
 
     Args:
-        make: The schema's class for such tables.
+        make: The class of objects for such tables.
         size: The bytes that each takes itself.
         unpack: Reads the values of all fields at once, in the order of their places.
         fields: Of each field that is there, in the order of the schema: its name, which of the
@@ -66,7 +66,7 @@ class _Reader:
         self._tables_left = min(len(data) // 4 + 16, _MOST_TABLES)
         self._bytes_left = 4 * len(data) + 65536
         self._layouts: dict[tuple[str, int], _Layout] = {}
-        self._numbers: dict[tuple[int, bytes, bytes], dict[str, Any]] = {}
+        self._numbers: dict[tuple[str, bytes, bytes], dict[str, Any]] = {}
 
     def table(self, kind: str, position: int) -> Any:
         """Read a table, and all that it points to."""
@@ -153,15 +153,15 @@ class _Reader:
         vtable = self._vtable(position)
         size, places = self._places(vtable)
         self.within(position, size)
-        end = vtable + 4 + 2 * len(places)
-        key = number, bytes(self.data[position + 4 : position + size]), bytes(self.data[vtable:end])
-        if kind is not None and key in self._numbers:
-            return class_of(kind)(**self._numbers[key])
         if kind is None:
             if any(place >= size for place in places):
                 raise ValueError(f"a field lies outside of its table at byte {position}")
             make = _rare(field.what).get(number)
             return None if make is None else make.InitFromBuf(self.data, position)
+        end = vtable + 4 + 2 * len(places)
+        key = kind, bytes(self.data[position + 4 : position + size]), bytes(self.data[vtable:end])
+        if key in self._numbers:
+            return class_of(kind)(**self._numbers[key])
         found = self.table(kind, position)
         if all(isinstance(value, int | float) for value in vars(found).values()):
             self._numbers[key] = vars(found).copy()
