@@ -55,6 +55,16 @@ print(*(m for m in sys.argv[1].split() if m in sys.modules.keys() - before))
     assert run(code, others) == []
 
 
+def test_the_runtime_and_the_file_format_bring_in_little():
+    code = """
+import sys, secateur.litert, secateur.runtime
+assert {"export", "read_model"} <= set(dir(secateur.litert))
+slow = ("keras", "tensorflow", "subprocess", "importlib.metadata", "flatbuffers")
+print(*(m for m in (*slow, "ai_edge_litert.schema_py_generated") if m in sys.modules))
+"""
+    assert run(code) == []
+
+
 @pytest.mark.parametrize("module", ["pruning", "tfmot"])
 def test_any_module_may_be_the_first(module):
     assert run(f"import secateur.{module}; print('fine')") == ["fine"]
