@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from flatbuffers.builder import BuilderSizeError
 
 from secateur.litert._check import check_model
+from secateur.litert._pack import pack
+from secateur.litert._unpack import unpack
 from secateur.litert.sizes import missing
 
 _IDENTIFIER = b"TFL3"
@@ -105,8 +108,6 @@ def _parse(data: memoryview, shown: str) -> Any:
             "This is no .tflite file: a flatbuffer with the identifier TFL3 was expected. "
             f"Received: file={shown}"
         )
-    from secateur.litert._unpack import unpack
-
     with blaming_the_file(shown):
         model = unpack(data)
         _inline(model, data)
@@ -155,10 +156,6 @@ def write_model(model: Any) -> bytes:
         >>> write_model(read_model("model.tflite"))[4:8]  # doctest: +SKIP
         b'TFL3'
     """
-    from flatbuffers.builder import BuilderSizeError
-
-    from secateur.litert._pack import pack
-
     content = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
     error = _too_large(f"model with {content} bytes of weights")
     if content > _MOST_BYTES:
