@@ -8,7 +8,8 @@ from runtime_files import KINDS, SAME, VALID, File, compare, values
 
 from secateur import runtime
 from secateur.litert import read_model, write_model
-from secateur.runtime._inference import infer
+from secateur.runtime._inference import _RULES, infer
+from secateur.runtime._lowering import _LOWER
 from secateur.runtime._reading import Graph
 from support import only
 
@@ -127,6 +128,10 @@ def error(interpreter, tensor, shape):
     except Exception as caught:
         return type(caught)
     return None
+
+
+def test_all_operators_that_run_natively_have_a_rule():
+    assert _LOWER.keys() <= _RULES.keys()
 
 
 def test_an_operand_that_is_left_out():

@@ -34,11 +34,9 @@ def pack(model: Any, identifier: bytes, size: int) -> bytes:
     model.buffers = [_Buffer(buffer.data) for buffer in model.buffers]
     model.subgraphs = [copy(graph) for graph in model.subgraphs]
     for graph in model.subgraphs:
-        graph.inputs, graph.outputs = _array(graph.inputs), _array(graph.outputs)
         each = {id(tensor): tensor for tensor in graph.tensors or ()}
-        once = {key: _Once(_tensor(tensor, tables)) for key, tensor in each.items()}
+        once = {key: _Once("Tensor", _tensor(tensor, tables)) for key, tensor in each.items()}
         graph.tensors = [once[id(tensor)] for tensor in graph.tensors or ()]
-        graph.operators = [_operator(operator) for operator in graph.operators or ()]
     builder.Finish(pack_table(builder, "Model", model), file_identifier=identifier)
     return bytes(builder.Output())
 
@@ -49,7 +47,7 @@ def pack_table(builder: flatbuffers.Builder, kind: str, table: Any) -> int:
     Args:
         builder: Where to.
         kind: The table's kind.
-        table: An object with an attribute for each field; other tables pack themselves.
+        table: An object with an attribute for each field.
 
     Returns:
         Where it is.
@@ -60,7 +58,7 @@ def pack_table(builder: flatbuffers.Builder, kind: str, table: Any) -> int:
         if field.name
     ]
     values = [
-        (i, field, value if field.how == "number" else _behind(builder, field, value))
+        (i, field, value if field.how == "number" else _target(builder, field, value))
         for i, field, value in fields
         if value is not None
     ]
@@ -73,19 +71,27 @@ def pack_table(builder: flatbuffers.Builder, kind: str, table: Any) -> int:
     return int(builder.EndObject())
 
 
-def _behind(builder: flatbuffers.Builder, field: Field, value: Any) -> int:
+def _target(builder: flatbuffers.Builder, field: Field, value: Any) -> int:
     """Write what a field points to; return where it is."""
     if field.how == "numbers":
         return int(builder.CreateNumpyVector(np.asarray(value, dtype_of(field.what))))
     if field.how == "text":
         return int(builder.CreateString(value))
     if field.how == "tables":
-        places = [table.Pack(builder) for table in value]
+        places = [_pack_one(builder, field.what, table) for table in value]
         builder.StartVector(4, len(places), 4)
         for place in reversed(places):
             builder.PrependUOffsetTRelative(place)
         return int(builder.EndVector())
-    return int(value.Pack(builder))
+    if field.how == "table":
+        return _pack_one(builder, field.what, value)
+    return int(value.Pack(builder))  # of a union: its class knows its kind
+
+
+def _pack_one(builder: flatbuffers.Builder, kind: str, table: Any) -> int:
+    if isinstance(table, _Once | _Buffer):
+        return table.Pack(builder)
+    return pack_table(builder, kind, table)
 
 
 _NUMBERS = {
@@ -137,38 +143,22 @@ class _Buffer:
 class _Once:
     """A table that is written when it is met first."""
 
-    def __init__(self, table: Any) -> None:
-        self._table = table
+    def __init__(self, kind: str, table: Any) -> None:
+        self._kind, self._table = kind, table
         self._place: int | None = None
 
     def Pack(self, builder: Any) -> int:
         if self._place is None:
-            self._place = int(self._table.Pack(builder))
+            self._place = pack_table(builder, self._kind, self._table)
         return self._place
 
 
 def _tensor(tensor: Any, tables: dict[Any, Any]) -> Any:
     tensor = copy(tensor)
-    tensor.shape = _array(tensor.shape)
-    tensor.shapeSignature = _array(tensor.shapeSignature)
     found = tensor.quantization
     if found is not None and found.details is None:
         parts = (found.min, found.max, found.scale, found.zeroPoint)
         key = tuple(None if part is None else np.asarray(part).tobytes() for part in parts)
-        table = copy(found)
-        for name, dtype in (("min", "f4"), ("max", "f4"), ("scale", "f4"), ("zeroPoint", "i8")):
-            setattr(table, name, _array(getattr(found, name), dtype))
-        tensor.quantization = tables.setdefault((*key, found.quantizedDimension), _Once(table))
+        once = _Once("QuantizationParameters", found)
+        tensor.quantization = tables.setdefault((*key, found.quantizedDimension), once)
     return tensor
-
-
-def _operator(operator: Any) -> Any:
-    operator = copy(operator)
-    for name in ("inputs", "outputs", "intermediates"):
-        setattr(operator, name, _array(getattr(operator, name)))
-    return operator
-
-
-def _array(numbers: Any, dtype: str = "i4") -> np.ndarray | None:
-    """The numbers as the array that the generated code packs fastest."""
-    return None if numbers is None else np.asarray(numbers, np.dtype(dtype))

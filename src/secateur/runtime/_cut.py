@@ -37,7 +37,7 @@ class Cut:
         self._room: list[float] = []
 
     def add(self) -> int:
-        """Add a node; returns its number."""
+        """Add a node that `solve` does not tell about; returns its number."""
         self._edges.append([])
         return len(self._edges) - 1
 
@@ -57,7 +57,7 @@ class Cut:
         """Divide the nodes.
 
         Returns:
-            For each node of the first ones, whether it is on the source's side.
+            For each node that there was at first, whether it is on the source's side.
         """
         while True:
             levels = self._levels()

@@ -37,7 +37,7 @@ class Ends:
     def __init__(self, graph: Graph, tensors: int) -> None:
         stored = {tensor: _dims(graph.tensors[tensor].shape) for tensor in graph.inputs}
         shapes = infer(graph, stored)
-        #: The inputs' shapes in the file and what follows from them, until it is asked for.
+        #: The inputs' shapes in the file, and what follows from them.
         self._first = stored, shapes
         self._all = shapes is None
         self._tensors = tensors
@@ -58,9 +58,7 @@ class Ends:
             RuntimeError: If the model does not take such shapes, or an array is still in use.
         """
         given = self.given()
-        stored, shapes = self._first
-        if self._all or given != stored:
-            shapes = None if self._all else infer(graph, given)
+        shapes = self._infer(graph, given)
         if shapes is None:
             self._take_all(graph, given)
             graph.shapes = self._found(graph)
@@ -71,6 +69,12 @@ class Ends:
                 if _dims(entry["shape"]) != wanted:
                     self.interpreter.resize_tensor_input(entry["index"], wanted)
             self.interpreter.allocate_tensors()
+
+    def _infer(self, graph: Graph, given: dict[int, Dims]) -> list[Dims | None] | None:
+        if self._all:
+            return None
+        stored, shapes = self._first
+        return shapes if given == stored else infer(graph, given)
 
     def _take_all(self, graph: Graph, given: Mapping[int, Dims]) -> None:
         if not self._all:

@@ -55,3 +55,11 @@ class Window:
 
 
 POINTWISE = Window()
+#: How TFLite pads what a window moves over, by its numbers in the schema.
+SAME, VALID = 0, 1
+
+
+def windowed(length: int, kernel: int, stride: int, dilation: int, padding: int) -> int:
+    """How many places a window has along an axis; 0 or less where it does not fit."""
+    span = (kernel - 1) * dilation + 1 if padding == VALID else 1
+    return (length + stride - span) // stride

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from secateur.litert.graph import indices
+from secateur.runtime._forms import SAME, VALID, windowed
+from secateur.runtime._lowering import BINARY, UNARY
 from secateur.runtime._reading import Dims, Graph
-
-_SAME, _VALID = 0, 1
 
 
 class _Unknown(Exception):
@@ -108,11 +108,9 @@ def _windowed(operator: _Operator, options: Any, kernel: Dims, channels: int) ->
     dims = _image(operator)
     strides = options.strideH, options.strideW
     dilation = getattr(options, "dilationHFactor", 1), getattr(options, "dilationWFactor", 1)
-    _check(min(*strides, *dilation, *kernel) > 0 and options.padding in (_SAME, _VALID))
-    lengths = []
-    for length, size, stride, gap in zip(dims[1:3], kernel, strides, dilation, strict=True):
-        span = (size - 1) * gap + 1 if options.padding == _VALID else 1
-        lengths.append((length + stride - span) // stride)
+    _check(min(*strides, *dilation, *kernel) > 0 and options.padding in (SAME, VALID))
+    axes = zip(dims[1:3], kernel, strides, dilation, strict=True)
+    lengths = [windowed(*axis, options.padding) for axis in axes]
     _check(min(lengths) > 0)
     return (dims[0], *lengths, channels)
 
@@ -226,17 +224,8 @@ def _expand(operator: _Operator) -> Dims:
 
 
 _RULES: dict[str, Callable[[_Operator], Dims]] = {
-    **dict.fromkeys(
-        (
-            *("RELU", "RELU6", "RELU_N1_TO_1", "LOGISTIC", "TANH", "HARD_SWISH", "ELU", "ABS"),
-            *("SQUARE", "EXP", "SQRT", "RSQRT", "NEG", "LEAKY_RELU", "GELU", "SOFTMAX"),
-            *("DEQUANTIZE", "DENSIFY"),
-        ),
-        _same,
-    ),
-    **dict.fromkeys(
-        ("ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE"), _broadcast
-    ),
+    **dict.fromkeys((*UNARY, "LEAKY_RELU", "GELU", "SOFTMAX", "DEQUANTIZE", "DENSIFY"), _same),
+    **dict.fromkeys(BINARY, _broadcast),
     **dict.fromkeys(("MAX_POOL_2D", "AVERAGE_POOL_2D"), _pool),
     **dict.fromkeys(("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"), _resize),
     **dict.fromkeys(("PAD", "PADV2"), _pad),

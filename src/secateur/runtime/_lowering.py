@@ -36,7 +36,7 @@ from secateur.runtime._terms import (
     window_of,
 )
 
-_UNARY = {
+UNARY = {
     "RELU": RELU,
     "RELU6": RELU6,
     "RELU_N1_TO_1": RELU_N1_TO_1,
@@ -51,7 +51,7 @@ _UNARY = {
     "RSQRT": Activation(Function.RSQRT),
     "NEG": Activation(Function.NEG),
 }
-_BINARY = {
+BINARY = {
     "ADD": (Binary.ADD, "AddOptionsT"),
     "SUB": (Binary.SUB, "SubOptionsT"),
     "MUL": (Binary.MUL, "MulOptionsT"),
@@ -95,14 +95,14 @@ def _unary(graph: Graph, place: int) -> Operation:
         quick = options_of(graph, place, "GeluOptionsT").approximate
         function = Activation(Function.GELU_TANH if quick else Function.GELU)
     else:
-        function = _UNARY[kind]
+        function = UNARY[kind]
     tensors, shapes, output, target = images(graph, place, 1)
     need(shapes[0] == target, Reason.SHAPE)
     return Unary(tensors, output, shapes, target, function)
 
 
 def _binary(graph: Graph, place: int) -> Operation:
-    function, options = _BINARY[graph.kinds[place]]
+    function, options = BINARY[graph.kinds[place]]
     pair, (output,) = graph.reads[place], graph.writes[place]
     need(len(pair) == 2 and min(pair) >= 0, Reason.KIND)
     activation = Activation()
@@ -245,8 +245,8 @@ _LOWER: dict[str, Callable[[Graph, int], Any]] = {
     "CONV_2D": convolution,
     "DEPTHWISE_CONV_2D": depthwise,
     "FULLY_CONNECTED": fully_connected,
-    **dict.fromkeys((*_UNARY, "LEAKY_RELU", "GELU"), _unary),
-    **dict.fromkeys(_BINARY, _binary),
+    **dict.fromkeys((*UNARY, "LEAKY_RELU", "GELU"), _unary),
+    **dict.fromkeys(BINARY, _binary),
     **dict.fromkeys(("MAX_POOL_2D", "AVERAGE_POOL_2D"), _pool),
     "MEAN": _mean,
     **dict.fromkeys(("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"), _resize),

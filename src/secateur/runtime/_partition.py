@@ -57,7 +57,7 @@ def choose(graph: Graph, units: Sequence[Unit], costs: Costs, always: bool) -> l
     for i, (native, litert) in enumerate(zip(price.native, price.litert, strict=True)):
         cut.pay(i, native, litert)
     _add_seams(graph, units, costs, cut)
-    sides = cut.solve()[: len(units)]
+    sides = cut.solve()
     if price.of(sides) > (1 - _LEAST_GAIN) * sum(price.litert):
         return [False] * len(units)
     return sides

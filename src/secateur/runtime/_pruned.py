@@ -19,7 +19,7 @@ class Pruned:
             counted where leaving out the zeros could not pay.
 
     Raises:
-        MemoryError: If there is not enough memory.
+        NativeError: If there are no rows, or not enough memory.
 
     Example:
 

@@ -6,13 +6,23 @@ import math
 from typing import Any
 
 from secateur.litert.graph import FLOAT32
-from secateur.runtime._forms import IDENTITY, RELU, RELU6, RELU_N1_TO_1, Activation, Shape, Window
+from secateur.runtime._forms import (
+    IDENTITY,
+    RELU,
+    RELU6,
+    RELU_N1_TO_1,
+    SAME,
+    VALID,
+    Activation,
+    Shape,
+    Window,
+    windowed,
+)
 from secateur.runtime._reading import Dims, Graph
 from secateur.runtime._signatures import Function
 
 # No image is larger: its values are counted in 32 bits.
 _MOST_VALUES = 2**29
-_SAME, _VALID = 0, 1
 _FUSED = {0: IDENTITY, 1: RELU, 2: RELU_N1_TO_1, 3: RELU6, 4: Activation(Function.TANH)}
 
 
@@ -102,16 +112,16 @@ def window_of(options: Any, kernel: tuple[int, int], source: Shape, target: Shap
     """The window of a convolution or pooling, with its padding in numbers, checked against shapes."""
     stride = options.strideH, options.strideW
     dilation = getattr(options, "dilationHFactor", 1), getattr(options, "dilationWFactor", 1)
-    need(options.padding in (_SAME, _VALID), Reason.OPTIONS)
+    need(options.padding in (SAME, VALID), Reason.OPTIONS)
     need(min(*kernel, *stride, *dilation) > 0, Reason.OPTIONS)
     need(max(*kernel, *stride, *dilation) < 2**15, Reason.OPTIONS)
     before, behind = [], []
     for axis in (0, 1):
         length, step, out = source[axis + 1], stride[axis], target[axis + 1]
         span = (kernel[axis] - 1) * dilation[axis] + 1
-        expected = -(-length // step) if options.padding == _SAME else (length - span) // step + 1
+        expected = windowed(length, kernel[axis], step, dilation[axis], options.padding)
         need(out == expected and out > 0, Reason.SHAPE)
-        total = max((out - 1) * step + span - length, 0) if options.padding == _SAME else 0
+        total = max((out - 1) * step + span - length, 0) if options.padding == SAME else 0
         before.append(total // 2)
         behind.append(total - total // 2)
     return Window(kernel, stride, (before[0], before[1], behind[0], behind[1]), dilation)

@@ -69,7 +69,8 @@ const char* secateur_isas(void) { return kernel_names().c_str(); }
 
 secateur_pruned* secateur_prune(const float* weights, int64_t count, int32_t rows, int32_t keep) {
   secateur_pruned* pruned = nullptr;
-  adding(weights, [&] {
+  adding(&pruned, [&] {
+    if (!weights) refuse("Weights are missing", "weights", "NULL");
     if (rows < 1 || count < 0 || count % rows || count > INT32_MAX / 2)
       refuse("Weights are so many for each row", "count", count, "rows", rows);
     pruned = new secateur_pruned(best_kernels(), weights, rows, count / rows, keep != 0);
