@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from secateur.litert.graph import DTYPES, bits, indices, raw, text
@@ -47,25 +47,28 @@ def check_model(model: Any) -> None:
 
 
 def _check_graph(model: Any, graph: Any) -> None:
-    tensors = graph.tensors or ()
+    tensors, buffers = graph.tensors or (), len(model.buffers)
     for tensor in tensors:
-        _inside([tensor.buffer], len(model.buffers), "buffer of a tensor")
+        _inside((tensor.buffer,), buffers, "buffer of a tensor")
         try:
             _check_tensor(model, tensor)
         except ValueError as error:
             raise ValueError(f"tensor {text(tensor.name)!r}: {error}") from error
     _inside(indices(graph.inputs), len(tensors), "input")
     _inside(indices(graph.outputs), len(tensors), "output")
+    operators = graph.operators or ()
+    outputs = [indices(operator.outputs) for operator in operators]
     written = {tensor for tensor in indices(graph.inputs) if tensor >= 0}
-    later = _written_by(graph, len(tensors))
-    for operator in graph.operators or ():
-        _inside([operator.opcodeIndex], len(model.operatorCodes), "operator code")
-        for kind in (operator.inputs, operator.intermediates):
-            _inside(indices(kind), len(tensors), "tensor of an operator", least=-1)
-        early = (set(indices(operator.inputs)) & later) - written
-        if early:
-            raise ValueError(f"an operator reads tensor {min(early)} before it is written")
-        written.update(indices(operator.outputs))
+    later = _written_by(outputs, len(tensors))
+    for operator, results in zip(operators, outputs, strict=True):
+        _inside((operator.opcodeIndex,), len(model.operatorCodes), "operator code")
+        inputs = indices(operator.inputs)
+        for numbers in (inputs, indices(operator.intermediates)):
+            _inside(numbers, len(tensors), "tensor of an operator", least=-1)
+        for tensor in inputs:
+            if tensor in later and tensor not in written:
+                raise ValueError(f"an operator reads tensor {tensor} before it is written")
+        written.update(results)
         for kind, options in (
             (operator.builtinOptionsType, operator.builtinOptions),
             (operator.builtinOptions2Type, operator.builtinOptions2),
@@ -74,12 +77,12 @@ def _check_graph(model: Any, graph: Any) -> None:
                 raise ValueError("an operator has options of no kind")
 
 
-def _written_by(graph: Any, tensors: int) -> set[int]:
+def _written_by(outputs: list[list[int]], tensors: int) -> set[int]:
     """The tensors that operators write, each one once."""
     found: set[int] = set()
-    for operator in graph.operators or ():
-        for tensor in indices(operator.outputs):
-            _inside([tensor], tensors, "tensor of an operator", least=-1)
+    for results in outputs:
+        _inside(results, tensors, "tensor of an operator", least=-1)
+        for tensor in results:
             if tensor in found:
                 raise ValueError(f"two operators write tensor {tensor}")
             if tensor >= 0:
@@ -89,15 +92,17 @@ def _written_by(graph: Any, tensors: int) -> set[int]:
 
 def _check_tensor(model: Any, tensor: Any) -> None:
     shape, signature = indices(tensor.shape), indices(tensor.shapeSignature)
-    if any(length < 0 for length in shape) or any(length < -1 for length in signature):
+    if (shape and min(shape) < 0) or (signature and min(signature) < -1):
         raise ValueError(f"its shape is {shape or signature}")
     if signature and len(signature) != len(shape):
         raise ValueError(f"it has {len(shape)} axes in one place and {len(signature)} in another")
     size = math.prod(shape)
     if size > _MOST_VALUES:
         raise ValueError(f"it has {size} values")
-    _check_quantization(tensor.quantization, shape)
-    data, width = raw(model, tensor), bits(tensor.type)
+    if tensor.quantization is not None and tensor.quantization.scale is not None:
+        _check_quantization(tensor.quantization, shape)
+    data = raw(model, tensor)
+    width = None if data is None else bits(tensor.type)
     if data is None or width is None:
         return
     if tensor.sparsity is not None:
@@ -109,8 +114,6 @@ def _check_tensor(model: Any, tensor: Any) -> None:
 
 
 def _check_quantization(quantization: Any, shape: Sequence[int]) -> None:
-    if quantization is None or quantization.scale is None:
-        return
     scales = len(quantization.scale)
     if scales > 1:
         _inside([quantization.quantizedDimension], len(shape), "quantized axis")
@@ -122,7 +125,7 @@ def _check_quantization(quantization: Any, shape: Sequence[int]) -> None:
         raise ValueError(f"it has {len(zeros)} zero points and {scales} scales")
 
 
-def _inside(numbers: Iterable[int], length: int, what: str, least: int = 0) -> None:
+def _inside(numbers: Sequence[int], length: int, what: str, least: int = 0) -> None:
     for number in numbers:
         if not least <= number < length:
             raise ValueError(f"{what} {number} does not exist; there are {length}")

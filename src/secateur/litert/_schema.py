@@ -164,10 +164,10 @@ class Table:
     """
 
     kind = ""
-    _defaults: ClassVar[dict[str, Any]] = {}
+    defaults: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, **fields: Any) -> None:
-        vars(self).update(self._defaults)
+        vars(self).update(self.defaults)
         vars(self).update(fields)
 
     def Pack(self, builder: Any) -> int:
@@ -204,7 +204,7 @@ def _field(text: str) -> Field:
 def class_of(kind: str) -> Any:
     """The class of objects that hold tables of a kind; it is called as LiteRT's."""
     defaults = {field.name: field.default for field in fields_of(kind) if field.name}
-    return type(f"{kind}T", (Table,), {"kind": kind, "_defaults": defaults})
+    return type(f"{kind}T", (Table,), {"kind": kind, "defaults": defaults})
 
 
 @functools.cache

@@ -72,8 +72,8 @@ def fix_reshapes(model: Any) -> None:
         return
     written = producers(graph)
     for operator in graph.operators or ():
-        inputs = indices(operator.inputs)
-        if names[operator.opcodeIndex] != "RESHAPE" or len(inputs) != 2:
+        inputs = indices(operator.inputs) if names[operator.opcodeIndex] == "RESHAPE" else []
+        if len(inputs) != 2:
             continue
         target = _target(model, written, inputs[0], inputs[1])
         if target is None:

@@ -9,7 +9,6 @@ from secateur.litert.graph import (
     FLOAT32,
     indices,
     is_constant,
-    opcode_name,
     opcode_names,
     producers,
     text,
@@ -55,16 +54,17 @@ def check_sound(model: Any) -> None:
         known = {-1, *indices(graph.inputs), *written}
         for operator in graph.operators or ():
             kind = names[operator.opcodeIndex]
-            for tensor in indices(operator.inputs):
+            inputs, outputs = indices(operator.inputs), indices(operator.outputs)
+            for tensor in inputs:
                 if tensor not in known:
                     _need(_needs_no_writer(model, graph, tensor), graph, tensor, _UNWRITTEN)
                     known.add(tensor)
             if kind in _SAME_TYPE:
-                _check_types(graph, operator, _DATA.get(kind, 0))
+                _check_types(graph, inputs, outputs, _DATA.get(kind, 0))
             if kind in ("DENSIFY", "DEQUANTIZE"):
-                _check_unpacking(model, graph, operator)
+                _check_unpacking(model, graph, inputs, outputs, kind == "DENSIFY")
             if kind in _WEIGHTED:
-                _check_weights(graph, operator, _WEIGHTED[kind])
+                _check_weights(graph, inputs, _WEIGHTED[kind])
         for tensor in indices(graph.outputs):
             fits = tensor in known or _needs_no_writer(model, graph, tensor)
             _need(fits, graph, tensor, _UNWRITTEN)
@@ -83,8 +83,7 @@ def _needs_no_writer(model: Any, graph: Any, tensor: int) -> bool:
     return is_constant(model, found) or bool(found.isVariable) or empty
 
 
-def _check_types(graph: Any, operator: Any, data: int) -> None:
-    inputs, outputs = indices(operator.inputs), indices(operator.outputs)
+def _check_types(graph: Any, inputs: list[int], outputs: list[int], data: int) -> None:
     _need(len(inputs) > data and inputs[data] >= 0, graph, outputs[0] if outputs else -1, _TYPES)
     source = graph.tensors[inputs[data]].type
     for tensor in outputs:
@@ -95,21 +94,20 @@ def _check_types(graph: Any, operator: Any, data: int) -> None:
         _need(fits and target not in (_RESOURCE, _VARIANT), graph, tensor, _TYPES)
 
 
-def _check_unpacking(model: Any, graph: Any, operator: Any) -> None:
+def _check_unpacking(
+    model: Any, graph: Any, inputs: list[int], outputs: list[int], dense: bool
+) -> None:
     """Constants are unpacked into memory of the size that the output has in the file."""
-    inputs, outputs = indices(operator.inputs), indices(operator.outputs)
     fits = len(inputs) == len(outputs) == 1 and min(*inputs, *outputs) >= 0
     _need(fits, graph, -1, _SIZES)
     source, target = graph.tensors[inputs[0]], graph.tensors[outputs[0]]
     same = indices(source.shape) == indices(target.shape)
     _need(same or not is_constant(model, source), graph, outputs[0], _SIZES)
-    dense = opcode_name(model, operator) == "DENSIFY"
     _need(target.type == (source.type if dense else FLOAT32), graph, outputs[0], _TYPES)
 
 
-def _check_weights(graph: Any, operator: Any, axis: int) -> None:
+def _check_weights(graph: Any, inputs: list[int], axis: int) -> None:
     """A bias has a value for each output channel; XNNPACK does not count them."""
-    inputs = indices(operator.inputs)
     _need(len(inputs) >= 2 and inputs[1] >= 0, graph, -1, _SIZES)
     kernel = indices(graph.tensors[inputs[1]].shape)
     _need(len(kernel) > axis and min(kernel) > 0, graph, inputs[1], _SIZES)
