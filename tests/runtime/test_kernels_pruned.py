@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from secateur.runtime import _pruned
 from secateur.runtime._native import NativeError
-from secateur.runtime._pruned import Pruned
+from secateur.runtime._program import Program
+from secateur.runtime._pruned import Ahead, Pruned
 from support import only
 
 pytestmark = only("tensorflow")  # needs no Keras
@@ -62,3 +63,56 @@ def test_many_are_only_counted():
 def test_no_rows():
     with pytest.raises(NativeError, match="Received: "):
         Pruned(np.zeros((0, 4), "float32"))
+
+
+@settings(deadline=None, max_examples=20)
+@given(count=st.integers(1, 40), asked=st.randoms(use_true_random=False))
+def test_another_thread_prunes_ahead(count, asked):
+    rng = np.random.default_rng(count)
+    weights = [(rng.random((16, 500)) < 0.1).astype("float32") for _ in range(count)]
+    expected = [np.count_nonzero(each) for each in weights]
+    found, ahead = [Pruned(each) for each in weights], Ahead()
+    for each in found:
+        ahead.add(each)
+    del weights
+    order = list(range(count))
+    asked.shuffle(order)
+    for i in order:
+        assert found[i].count == expected[i]
+    assert all(each.kept for each in found)
+
+
+def test_what_was_not_begun_is_done_when_it_is_asked_for():
+    weights = (np.random.default_rng(0).random((2000, 1000)) < 0.1).astype("float32")
+    found, ahead = [Pruned(weights) for _ in range(8)], Ahead()
+    for each in found:
+        ahead.add(each)
+    del ahead  # with most of it to do
+    assert {each.count for each in found} == {np.count_nonzero(weights)}
+
+
+def test_weights_are_needed_until_they_are_packed():
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(1, 3, 5, 64)).astype("float32")
+    weights = rng.normal(size=(96, 1, 1, 64)).astype("float32")
+    weights[rng.random(weights.shape) < 0.9] = 0
+    expected = image @ weights[:, 0, 0].T
+    program = Program()
+    x, dense, sparse = (
+        program.input((64, 3, 5)),
+        program.value((96, 3, 5)),
+        program.value((96, 3, 5)),
+    )
+    program.conv2d(x, dense, weights.copy())
+    pruned = Pruned(weights)
+    program.sparse_conv2d(x, sparse, pruned)
+    del pruned
+    program.pack()
+    weights[:] = np.nan
+    for value in (dense, sparse):
+        program.to_nhwc(value, program.output((96, 3, 5)))
+    assert program.weight_bytes == 0  # it is asked too early
+    program.finalize()
+    assert program.weight_bytes > 96 * 64 * 4
+    for result in program.run([image]):
+        np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4)

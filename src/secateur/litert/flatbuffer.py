@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,16 +83,8 @@ def map_model(file: str | os.PathLike[str]) -> Any:
     """
     with _existing(file).open("rb") as opened:
         length = os.fstat(opened.fileno()).st_size
-        data = _map(opened.fileno()) if length else b""
+        data = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) if length else b""
     return _parse(memoryview(data), _shown(file))
-
-
-def _map(file: int) -> mmap.mmap:
-    # All pages at once, where that can be said: it takes less time than one after the other.
-    if sys.platform == "linux":
-        flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
-        return mmap.mmap(file, 0, flags=flags, prot=mmap.PROT_READ)
-    return mmap.mmap(file, 0, access=mmap.ACCESS_READ)
 
 
 def _shown(file: str | os.PathLike[str]) -> str:

@@ -9,11 +9,38 @@ import numpy as np
 from secateur.litert.graph import indices
 from secateur.runtime._forms import POINTWISE
 from secateur.runtime._operations import Convolution, Depthwise, Weights
-from secateur.runtime._pruned import Pruned
+from secateur.runtime._pruned import Ahead, Pruned
 from secateur.runtime._reading import Graph
 from secateur.runtime._terms import NotNative, Reason, fused, image, need, options_of, window_of
 
 _MOST_WEIGHTS = 2**28
+# Their kernels begin with the output channels.
+_LARGE = ("CONV_2D", "FULLY_CONNECTED")
+
+
+def prune_ahead(graph: Graph) -> None:
+    """Have the weights of convolutions pruned by another thread, while this one goes on.
+
+    Only those that the file holds as they are: others would have to be unpacked here first.
+
+    Args:
+        graph: The graph; it keeps what is not zero, and the thread.
+
+    Raises:
+        NativeMissingError: If the native library is not there.
+    """
+    graph.ahead = Ahead()
+    for kind, inputs in zip(graph.kinds, graph.reads, strict=True):
+        if kind in _LARGE and len(inputs) > 1 and graph.is_plain(inputs[1]):
+            _prune_ahead(graph, graph.ahead, inputs[1])
+
+
+def _prune_ahead(graph: Graph, ahead: Ahead, kernel: int) -> None:
+    weights = graph.constant(kernel)
+    if weights is None or not 0 < weights.size <= _MOST_WEIGHTS or kernel in graph.pruned:
+        return
+    graph.pruned[kernel] = Pruned(weights)
+    ahead.add(graph.pruned[kernel])
 
 
 def convolution(graph: Graph, place: int) -> Convolution:
@@ -102,10 +129,12 @@ def _weights(graph: Graph, kernel: int, dims: tuple[int, ...]) -> Weights:
             raise NotNative(Reason.TYPE)
         return values.reshape(dims)
 
+    plain = graph.is_plain(kernel)
     if kernel not in graph.pruned:
         graph.pruned[kernel] = Pruned(load())
-    need(graph.pruned[kernel].count is not None, Reason.TYPE)
-    return Weights(load, dims, graph.pruned[kernel])
+        if not plain:
+            graph.pruned[kernel].finish()  # now, not to keep what was unpacked for it
+    return Weights(load, dims, graph.pruned[kernel], plain)
 
 
 def _bias(graph: Graph, tensor: int, channels: int) -> np.ndarray | None:

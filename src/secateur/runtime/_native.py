@@ -14,7 +14,7 @@ from pathlib import Path
 
 from secateur.runtime._signatures import SIGNATURES
 
-API_VERSION = 3
+API_VERSION = 4
 LIBRARY = {"win32": "secateur_native.dll", "darwin": "libsecateur_native.dylib"}.get(
     sys.platform, "libsecateur_native.so"
 )

@@ -17,17 +17,19 @@ from secateur.runtime._signatures import Binary, Function, Pool, Resize
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights that are unpacked from the file whenever they are asked for, so that none stay around.
+    """Weights that are read from the file whenever they are asked for, so that none stay around.
 
     Args:
         load: Reads them: (out_channels, height, width, in_channels).
         shape: Their shape.
         pruned: What is not zero of them.
+        plain: Whether the file holds them as they are; otherwise they are unpacked each time.
     """
 
     load: Callable[[], np.ndarray]
     shape: tuple[int, ...]
     pruned: Pruned
+    plain: bool = True
 
     @property
     def nonzeros(self) -> int:
@@ -113,11 +115,13 @@ class Convolution(Operation):
         epilogue = Epilogue(self.first, residual, self.second)
         source = values[self.inputs[0]]
         if self.sparse:
-            program.sparse_conv2d(
-                source, out, self.weights.kept(), self.bias, self.window, epilogue
-            )
+            pruned = self.weights.kept()
+            program.sparse_conv2d(source, out, pruned, self.bias, self.window, epilogue)
+            pruned.release()  # so that who packs it frees it, mostly another thread
         else:
             program.conv2d(source, out, self.weights.load(), self.bias, self.window, epilogue)
+            if not self.weights.plain:
+                program.pack()  # now, not to keep what was unpacked for it
 
     def then(self, activation: Activation) -> bool:
         """Before the residual or behind it."""

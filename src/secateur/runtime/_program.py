@@ -69,6 +69,7 @@ class Program:
             _native.check(_native.INVALID)
         self._handle = handle
         self._inputs, self._outputs = _Outside(), _Outside()
+        self._unpacked: list[np.ndarray] = []  # weights that another thread packs
         self._batch = 0
 
     def __del__(self) -> None:
@@ -121,8 +122,10 @@ class Program:
         window: Window = POINTWISE,
         epilogue: Epilogue | None = None,
     ) -> None:
-        """Convolution; weights are (out_channels, height, width, in_channels)."""
+        """Convolution; weights are (out_channels, height, width, in_channels); kept until packed."""
+        weights = floats(weights)
         self._dense("conv2d", source, out, weights, bias, window, epilogue)
+        self._unpacked.append(weights)
 
     def sparse_conv2d(
         self,
@@ -224,9 +227,15 @@ class Program:
 
     # -- running --
 
+    def pack(self) -> None:
+        """Packs what weights still wait for it, and lets go of them."""
+        self._call("pack")
+        self._unpacked.clear()
+
     def finalize(self, batch: int = 1) -> None:
-        """Plans the memory; may be called again with another batch."""
+        """Packs, and plans the memory; may be called again with another batch."""
         self._call("finalize", batch)
+        self._unpacked.clear()
         self._batch = batch
 
     def run(

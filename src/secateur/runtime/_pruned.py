@@ -11,15 +11,16 @@ from secateur.runtime._arguments import floats
 
 
 class Pruned:
-    """What is not zero of some weights.
+    """What is not zero of some weights, found when somebody asks for it.
 
     Args:
-        weights: The weights; a row is an output channel.
+        weights: The weights; a row is an output channel. They are kept until then.
         keep: Whether to keep what is not zero, however many that are. Otherwise they are only
             counted where leaving out the zeros could not pay.
 
     Raises:
-        NativeError: If there are no rows, or not enough memory.
+        NativeError: If there are no rows.
+        MemoryError: If there is not enough memory; the properties, too.
 
     Example:
 
@@ -38,13 +39,71 @@ class Pruned:
         )
         if not self.handle:
             _native.check(_native.INVALID)
-        found = int(self._library.secateur_pruned_count(self.handle))
-        #: How many are not zero; None where one is infinite or no number.
-        self.count = None if found < 0 else found
-        #: Whether a program takes them.
-        self.kept = bool(self._library.secateur_pruned_kept(self.handle))
+        self._values: np.ndarray | None = values
+        self._count: int | None = None
 
-    def __del__(self) -> None:
+    def finish(self) -> None:
+        """Find it now, or wait for the thread that is at it; the weights are not needed any more."""
+        if self._values is not None:
+            found = int(self._library.secateur_pruned_count(self.handle))
+            self._count = None if found == _native.INVALID else _native.check(found)
+            self._values = None
+
+    @property
+    def count(self) -> int | None:
+        """How many are not zero; None where one is infinite or no number."""
+        self.finish()
+        return self._count
+
+    @property
+    def kept(self) -> bool:
+        """Whether a program takes them."""
+        self.finish()
+        return bool(self.handle and self._library.secateur_pruned_kept(self.handle))
+
+    def release(self) -> None:
+        """Keep the count only; programs that were given what is not zero still have it."""
+        self.finish()
+        self._free()
+
+    def _free(self) -> None:
         if self.handle is not None:
             self._library.secateur_pruned_free(self.handle)
             self.handle = None
+
+    def __del__(self) -> None:
+        self._free()
+
+
+class Ahead:
+    """A thread that prunes before anybody asks, so that the caller can do something else meanwhile.
+
+    Raises:
+        MemoryError: If there is not enough memory; `add`, too.
+
+    Example:
+
+    >>> import numpy as np
+    >>> pruned = Pruned(np.array([[0, 2.5, 0, 0], [0, 0, -1, 0]], "float32"))
+    >>> ahead = Ahead()
+    >>> ahead.add(pruned)
+    >>> pruned.count
+    2
+    """
+
+    def __init__(self) -> None:
+        self._library = _native.library()
+        self._handle: int | None = self._library.secateur_ahead_create()
+        self._given: list[Pruned] = []  # they live at least as long as the thread
+        if not self._handle:
+            raise MemoryError("There is not enough memory.")
+
+    def add(self, pruned: Pruned) -> None:
+        """Prune these weights after those that were added before."""
+        self._given.append(pruned)
+        _native.check(self._library.secateur_prune_ahead(self._handle, pruned.handle))
+
+    def __del__(self) -> None:
+        if self._handle is not None:
+            self._library.secateur_ahead_free(self._handle)
+            self._handle = None

@@ -19,7 +19,7 @@ from secateur.litert.graph import (
     text,
 )
 from secateur.litert.weights import dense_values
-from secateur.runtime._pruned import Pruned
+from secateur.runtime._pruned import Ahead, Pruned
 
 Dims = tuple[int, ...]
 
@@ -60,6 +60,8 @@ class Graph:
         self.images: dict[int, tuple[int, int, int]] = {}
         #: Weights without their zeros, as far as somebody asked.
         self.pruned: dict[int, Pruned] = {}
+        #: Who looks for them, if anybody does.
+        self.ahead: Ahead | None = None
 
     @property
     def batch(self) -> int:
@@ -81,6 +83,16 @@ class Graph:
     def is_stored(self, tensor: int) -> bool:
         """Whether a tensor's values are in the file itself."""
         return self._stored[tensor]
+
+    def is_plain(self, tensor: int) -> bool:
+        """Whether a tensor's values are in the file as they are used: float32, and all of them."""
+        stored = self.tensors[tensor]
+        return (
+            tensor >= 0
+            and self.is_stored(tensor)
+            and stored.type == FLOAT32
+            and stored.sparsity is None
+        )
 
     def is_constant(self, tensor: int) -> bool:
         """Whether a tensor's values are in the file, packed or not."""

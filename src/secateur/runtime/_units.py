@@ -53,7 +53,11 @@ def find_units(graph: Graph) -> list[Unit]:
         if not graph.is_unpacking(place):
             units[place] = _single(graph, place, place < graph.known)
     _fuse(graph, units)
-    return _needed(graph, list(units.values()))
+    needed = _needed(graph, list(units.values()))
+    for unit in needed:  # now, as until here another thread may have been at it
+        if isinstance(unit.operation, Convolution) and unit.operation.weights.pruned.count is None:
+            unit.operation, unit.reason = None, Reason.TYPE
+    return needed
 
 
 def _single(graph: Graph, place: int, known: bool) -> Unit:

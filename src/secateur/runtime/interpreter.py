@@ -11,6 +11,7 @@ import numpy as np
 from secateur.litert.flatbuffer import map_model, read_model
 from secateur.litert.weights import dense_values
 from secateur.runtime import _whole
+from secateur.runtime._convolutions import prune_ahead
 from secateur.runtime._ends import Ends
 from secateur.runtime._reading import Dims, Graph
 from secateur.runtime._session import Session
@@ -79,6 +80,8 @@ class Interpreter:
         if reason is None:
             graph = _graph_of(model)
             reason = _whole.why_not_graph(graph, native)
+            if reason is None:
+                prune_ahead(graph)
         self._plan = Plan(reason=reason or "")
         self._graph = graph if reason is None else None  # only until there is a plan
         self._ends = None if self._graph is None else Ends(self._graph, tensors)
@@ -124,6 +127,8 @@ class Interpreter:
     def _divide(self, ends: Ends) -> None:
         """Make a plan for the shapes that are asked for now, and get ready to run it."""
         graph = self._load()
+        if graph.ahead is None:
+            prune_ahead(graph)
         self._session, self._shapes, self._whole = None, None, None
         ends.settle(graph)
         places = ends.places(graph)

@@ -12,9 +12,11 @@ struct secateur_program : secateur::Program {
   using Program::Program;
 };
 
-struct secateur_pruned : secateur::Pruned {
-  using Pruned::Pruned;
+struct secateur_pruned {
+  std::shared_ptr<secateur::Pruned> weights;  // programs have a share in them
 };
+
+struct secateur_ahead : secateur::Ahead {};
 
 using namespace secateur;
 
@@ -61,6 +63,16 @@ int32_t adding(const void* program, const F& f) noexcept {
   });
 }
 
+// For functions that need weights to be pruned by now.
+template <class F>
+int32_t finishing(const secateur_pruned* pruned, const F& f) noexcept {
+  return adding(&pruned, [&] {
+    if (!pruned) refuse("Weights are missing", "weights", "NULL");
+    pruned->weights->finish();
+    f(*pruned->weights);
+  });
+}
+
 }  // namespace
 
 const char* secateur_error(void) { return last_error.c_str(); }
@@ -73,15 +85,31 @@ secateur_pruned* secateur_prune(const float* weights, int64_t count, int32_t row
     if (!weights) refuse("Weights are missing", "weights", "NULL");
     if (rows < 1 || count < 0 || count % rows || count > INT32_MAX / 2)
       refuse("Weights are so many for each row", "count", count, "rows", rows);
-    pruned = new secateur_pruned(best_kernels(), weights, rows, count / rows, keep != 0);
+    auto task = std::make_shared<Pruned>(best_kernels(), weights, rows, count / rows, keep != 0);
+    pruned = new secateur_pruned{std::move(task)};
   });
   return pruned;
 }
 int64_t secateur_pruned_count(const secateur_pruned* pruned) {
-  return pruned ? pruned->count() : int64_t{SECATEUR_INVALID};
+  int64_t count = SECATEUR_INVALID;
+  const int32_t status = finishing(pruned, [&](const Pruned& p) { count = p.count(); });
+  return status == SECATEUR_OK ? count : status;
 }
-int32_t secateur_pruned_kept(const secateur_pruned* pruned) { return pruned && pruned->kept(); }
+int32_t secateur_pruned_kept(const secateur_pruned* pruned) {
+  bool kept = false;
+  const int32_t status = finishing(pruned, [&](const Pruned& p) { kept = p.kept(); });
+  return status == SECATEUR_OK ? kept : status;
+}
 void secateur_pruned_free(secateur_pruned* pruned) { delete pruned; }
+
+secateur_ahead* secateur_ahead_create(void) { return new (std::nothrow) secateur_ahead; }
+int32_t secateur_prune_ahead(secateur_ahead* ahead, const secateur_pruned* pruned) {
+  return adding(ahead, [&] {
+    if (!pruned) refuse("Weights are missing", "weights", "NULL");
+    ahead->add(pruned->weights);
+  });
+}
+void secateur_ahead_free(secateur_ahead* ahead) { delete ahead; }
 
 double secateur_peak(const char* isa) {
   double best = SECATEUR_INVALID;
@@ -138,7 +166,8 @@ int32_t secateur_sparse_conv2d(secateur_program* p, int32_t in, int32_t out,
                                const secateur_epilogue* epilogue) {
   return adding(p, [&] {
     if (!weights) refuse("Weights are missing", "weights", "NULL");
-    add_sparse_conv(*p, in, out, window, *weights, {bias, bias_count}, epilogue);
+    weights->weights->finish();
+    add_sparse_conv(*p, in, out, window, weights->weights, {bias, bias_count}, epilogue);
   });
 }
 int32_t secateur_conv2d(secateur_program* p, int32_t in, int32_t out, const secateur_window* window,
@@ -187,6 +216,9 @@ int32_t secateur_softmax(secateur_program* p, int32_t in, int32_t out, float bet
   return adding(p, [&] { add_softmax(*p, in, out, beta); });
 }
 
+int32_t secateur_pack(secateur_program* p) {
+  return adding(p, [&] { p->pack(); });
+}
 int32_t secateur_finalize(secateur_program* p, int32_t batch) {
   return adding(p, [&] { p->finalize(batch); });
 }

@@ -60,12 +60,13 @@ class Conv : public Operation {
     return found;
   }
   int32_t rows_a_unit() const { return aside_ ? kAsideRows : kUnitRows; }
-  void set(std::unique_ptr<Matrix> matrix) {
+  void set(std::shared_ptr<Matrix> matrix) {
     matrix_ = std::move(matrix);
     set_turns(false);
     text += ", tile " + std::to_string(matrix_->tile((pixels() + lanes_ - 1) / lanes_) * lanes_);
   }
   int64_t weight_bytes() const override { return matrix_->bytes(); }
+  std::shared_ptr<Task> packing() const override { return matrix_; }
 
   void set_turns(bool turns) override {
     const int64_t aside = aside_ ? align(int64_t{kAsideRows} * matrix_->widest * lanes_) : 0;
@@ -233,7 +234,7 @@ class Conv : public Operation {
   // Between the planes that the matrix reads.
   int64_t pitch_;
   int64_t channels_, row_, width_, pixels_;
-  std::unique_ptr<Matrix> matrix_;
+  std::shared_ptr<Matrix> matrix_;
 };
 
 int64_t checked_depth(const Shape& in, const secateur_window& w) {
@@ -267,12 +268,13 @@ void add_dense_conv(Program& p, int32_t in, int32_t out, const secateur_window* 
   const std::string text = "dense " + window_text(w) + sizes(from, to) + finish_text(finish);
   std::unique_ptr<Operation> operation;
   if (to.pixels() == 1) {
-    operation = make_vector_conv(p, in, out, w, weights.data, offsets, finish, residual);
+    operation = make_vector_conv(p, in, out, w, nullptr, weights.data, offsets, finish, residual);
     operation->text = text;
   } else {
     auto conv = std::make_unique<Conv>(p, in, out, w, finish, residual);
     conv->text = text;
-    conv->set(pack_dense(p.kernels, weights.data, to.channels, from.channels, conv->offsets(), offsets));
+    conv->set(make_dense(p.kernels, p.pages(), weights.data, to.channels, from.channels, conv->offsets(),
+                         offsets));
     operation = std::move(conv);
   }
   operation->multiply_adds = weights.count * to.pixels();
@@ -280,35 +282,35 @@ void add_dense_conv(Program& p, int32_t in, int32_t out, const secateur_window* 
 }
 
 void add_sparse_conv(Program& p, int32_t in, int32_t out, const secateur_window* window,
-                     const Pruned& weights, const Array& bias, const secateur_epilogue* epilogue) {
+                     const std::shared_ptr<const Pruned>& weights, const Array& bias,
+                     const secateur_epilogue* epilogue) {
   const Shape &from = p.readable(in, "in", true).shape, &to = p.writable(out).shape;
   const secateur_window w = checked(window, from, to);
   const int64_t depth = checked_depth(from, w);
-  if (!weights.kept() || weights.row_count() != to.channels || weights.depth() != depth)
+  if (!weights->kept() || weights->row_count() != to.channels || weights->depth() != depth)
     refuse("A convolution needs out_channels rows of kernel_height * kernel_width * in_channels weights",
-           "out_channels", to.channels, "kernel", depth, "rows", weights.row_count(), "depth", weights.depth(),
-           "kept", weights.kept());
-  const Rows rows = weights.rows();
+           "out_channels", to.channels, "kernel", depth, "rows", weights->row_count(), "depth", weights->depth(),
+           "kept", weights->kept());
   const std::vector<float> offsets = checked_bias(bias, to.channels);
   int32_t residual;
   const Finish finish = make_finish(p, epilogue, to, &residual);
-  const double zeros = 1 - static_cast<double>(rows.count) / (static_cast<double>(depth) * to.channels);
+  const double zeros = 1 - static_cast<double>(weights->count()) / (static_cast<double>(depth) * to.channels);
   std::ostringstream text;
   text.precision(3);
   text << "sparse " << window_text(w) << sizes(from, to) << " " << 100 * zeros << "% zeros"
        << finish_text(finish);
   std::unique_ptr<Operation> operation;
   if (to.pixels() == 1) {
-    operation = make_vector_conv(p, in, out, w, rows, offsets, finish, residual);
+    operation = make_vector_conv(p, in, out, w, weights, nullptr, offsets, finish, residual);
     operation->text = text.str();
   } else {
     auto conv = std::make_unique<Conv>(p, in, out, w, finish, residual);
     conv->text = text.str();
-    conv->set(pack_sparse(p.kernels, rows, to.channels, from.channels, conv->pixels(), conv->rows_a_unit(),
+    conv->set(make_sparse(p.kernels, p.pages(), weights, from.channels, conv->pixels(), conv->rows_a_unit(),
                           conv->offsets(), offsets));
     operation = std::move(conv);
   }
-  operation->multiply_adds = rows.count * to.pixels();
+  operation->multiply_adds = weights->count() * to.pixels();
   p.add(std::move(operation));
 }
 

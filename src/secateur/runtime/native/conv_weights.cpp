@@ -70,39 +70,17 @@ std::vector<Stretch> find_stretches(const Rows& r, int32_t rows, int64_t channel
 // there, which makes the inner loop's end predictable.
 class SparseMatrix : public Matrix {
  public:
-  SparseMatrix(const Kernels& k, const Rows& r, int32_t row_count, int64_t channels, int64_t pixels,
-               int32_t unit, const Offsets& offsets, const std::vector<float>& bias) {
-    rows = row_count;
+  SparseMatrix(const Kernels& k, Pages& pages, std::shared_ptr<const Pruned> pruned, int64_t channels,
+               int64_t pixels, int32_t unit, Offsets offsets, std::vector<float> bias)
+      : pruned_(std::move(pruned)),
+        depth_(channels),
+        offsets_(std::move(offsets)),
+        entries_(&pages),
+        bias_(std::move(bias)) {
+    rows = pruned_->row_count();
     rows_a_unit = unit;
     units = static_cast<int32_t>(ceil_div(rows, unit));
-    choose_tile(k, r.count, channels, pixels);
-    const int64_t width = ceil_div(channels, blocks_);
-    const auto count = static_cast<size_t>(rows), all = static_cast<size_t>(blocks_) * count;
-    std::vector<int32_t> lengths(all);  // [block][row]
-    const std::vector<Stretch> stretches = find_stretches(r, rows, channels, width);
-    for (const Stretch& s : stretches) lengths[s.place] += s.end - s.begin;
-    order_.resize(all);
-    places_.resize(all);
-    starts_.push_back(0);
-    std::vector<int32_t> next(all);  // entry of each [block][row]
-    for (size_t block = 0; block < all; block += count) {
-      for (int32_t begin = 0; begin < rows; begin += unit)
-        sort_rows(lengths.data() + block, begin, std::min(rows, begin + unit), order_.data() + block);
-      for (size_t i = block; i < block + count; i++) {
-        const auto o = static_cast<size_t>(order_[i]);
-        places_[i] = order_[i] % unit;
-        next[block + o] = starts_.back();
-        starts_.push_back(starts_.back() + lengths[block + o]);
-      }
-    }
-    entries_.resize(static_cast<size_t>(r.count));
-    for (const Stretch& s : stretches) {
-      Entry* to = entries_.data() + next[s.place];
-      const int64_t first = static_cast<int64_t>(s.tap) * channels;
-      for (int32_t i = s.begin; i < s.end; i++) *to++ = {offsets.of(s.tap, r.columns[i] - first), r.values[i]};
-      next[s.place] += s.end - s.begin;
-    }
-    for (size_t i = 0; i < count; i++) bias_.push_back(bias[static_cast<size_t>(order_[i])]);
+    choose_tile(k, pruned_->count(), channels, pixels);
   }
 
   void multiply(const Kernels& kernels, const Tile& tile) const override {
@@ -146,6 +124,41 @@ class SparseMatrix : public Matrix {
   }
 
  private:
+  void work() override {
+    const Rows r = pruned_->rows();
+    const int64_t width = ceil_div(depth_, blocks_);
+    const auto count = static_cast<size_t>(rows), all = static_cast<size_t>(blocks_) * count;
+    std::vector<int32_t> lengths(all);  // [block][row]
+    const std::vector<Stretch> stretches = find_stretches(r, rows, depth_, width);
+    for (const Stretch& s : stretches) lengths[s.place] += s.end - s.begin;
+    order_.resize(all);
+    places_.resize(all);
+    starts_.assign(1, 0);
+    std::vector<int32_t> next(all);  // entry of each [block][row]
+    for (size_t block = 0; block < all; block += count) {
+      for (int32_t begin = 0; begin < rows; begin += rows_a_unit)
+        sort_rows(lengths.data() + block, begin, std::min(rows, begin + rows_a_unit), order_.data() + block);
+      for (size_t i = block; i < block + count; i++) {
+        const auto o = static_cast<size_t>(order_[i]);
+        places_[i] = order_[i] % rows_a_unit;
+        next[block + o] = starts_.back();
+        starts_.push_back(starts_.back() + lengths[block + o]);
+      }
+    }
+    entries_.resize(static_cast<size_t>(r.count));
+    for (const Stretch& s : stretches) {
+      Entry* to = entries_.data() + next[s.place];
+      const int64_t first = static_cast<int64_t>(s.tap) * depth_;
+      for (int32_t i = s.begin; i < s.end; i++)
+        *to++ = {offsets_.of(s.tap, r.columns[i] - first), r.values[i]};
+      next[s.place] += s.end - s.begin;
+    }
+    std::vector<float> bias(count);
+    for (size_t i = 0; i < count; i++) bias[i] = bias_[static_cast<size_t>(order_[i])];
+    bias_ = std::move(bias);
+    pruned_.reset();
+  }
+
   void choose_tile(const Kernels& k, int64_t count, int64_t channels, int64_t pixels) {
     // A block's part of a tile fits the first-level cache; rows of few non-zeros are not cut up.
     constexpr int64_t cache = 48 * 1024, least = 12;
@@ -155,6 +168,9 @@ class SparseMatrix : public Matrix {
     blocks_ = std::max<int64_t>(1, std::min(ceil_div(bytes, cache), count / rows / least));
   }
 
+  std::shared_ptr<const Pruned> pruned_;  // until it is packed
+  int64_t depth_;  // of each tap
+  Offsets offsets_;
   Unset<Entry> entries_;
   std::vector<int32_t> channels_;  // of each entry, if there is a gate
   std::vector<int32_t> starts_;
@@ -166,9 +182,9 @@ class SparseMatrix : public Matrix {
 
 class DenseMatrix : public Matrix {
  public:
-  DenseMatrix(const Kernels& k, const float* weights, int32_t row_count, int64_t channels,
+  DenseMatrix(const Kernels& k, Pages& pages, const float* weights, int32_t row_count, int64_t channels,
               const Offsets& offsets, std::vector<float> bias)
-      : bias_(std::move(bias)) {
+      : unpacked_(weights), weights_(&pages), bias_(std::move(bias)) {
     const int64_t depth = static_cast<int64_t>(offsets.taps.size()) * channels;
     depth_ = static_cast<int32_t>(depth);
     rows = row_count;
@@ -178,8 +194,6 @@ class DenseMatrix : public Matrix {
     bias_.resize(static_cast<size_t>(units) * kDenseRows);
     for (size_t tap = 0; tap < offsets.taps.size(); tap++)
       for (int64_t c = 0; c < channels; c++) offsets_.push_back(offsets.of(tap, c));
-    weights_.resize(static_cast<size_t>(units * depth * kDenseRows));
-    interleave(weights, rows, depth, kDenseRows, weights_.data());
   }
 
   void multiply(const Kernels& kernels, const Tile& tile) const override {
@@ -215,6 +229,12 @@ class DenseMatrix : public Matrix {
   }
 
  private:
+  void work() override {
+    weights_.resize(static_cast<size_t>(units) * static_cast<size_t>(depth_ * kDenseRows));
+    interleave(unpacked_, rows, depth_, kDenseRows, weights_.data());
+  }
+
+  const float* unpacked_;
   int32_t depth_;
   std::vector<int32_t> offsets_;
   Unset<float> weights_;
@@ -223,15 +243,16 @@ class DenseMatrix : public Matrix {
 
 }  // namespace
 
-std::unique_ptr<Matrix> pack_sparse(const Kernels& k, const Rows& r, int32_t rows, int64_t channels,
-                                    int64_t pixels, int32_t rows_a_unit, const Offsets& offsets,
-                                    const std::vector<float>& bias) {
-  return std::make_unique<SparseMatrix>(k, r, rows, channels, pixels, rows_a_unit, offsets, bias);
+std::shared_ptr<Matrix> make_sparse(const Kernels& k, Pages& pages, std::shared_ptr<const Pruned> pruned,
+                                    int64_t channels, int64_t pixels, int32_t rows_a_unit, Offsets offsets,
+                                    std::vector<float> bias) {
+  return std::make_shared<SparseMatrix>(k, pages, std::move(pruned), channels, pixels, rows_a_unit,
+                                        std::move(offsets), std::move(bias));
 }
 
-std::unique_ptr<Matrix> pack_dense(const Kernels& k, const float* weights, int32_t rows, int64_t channels,
-                                   const Offsets& offsets, std::vector<float> bias) {
-  return std::make_unique<DenseMatrix>(k, weights, rows, channels, offsets, std::move(bias));
+std::shared_ptr<Matrix> make_dense(const Kernels& k, Pages& pages, const float* weights, int32_t rows,
+                                   int64_t channels, const Offsets& offsets, std::vector<float> bias) {
+  return std::make_shared<DenseMatrix>(k, pages, weights, rows, channels, offsets, std::move(bias));
 }
 
 }  // namespace secateur

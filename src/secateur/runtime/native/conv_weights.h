@@ -37,10 +37,9 @@ struct Tile {
   const float* gated;  // weights that Matrix::gate made; null: those of the matrix
 };
 
-// A packed matrix; its work is cut into units of some output channels each.
-class Matrix {
+// A packed matrix, once its task is finished; its work is cut into units of some output channels each.
+class Matrix : public Task {
  public:
-  virtual ~Matrix() = default;
   virtual void multiply(const Kernels& kernels, const Tile& tile) const = 0;
   virtual int64_t bytes() const = 0;
   // The planes it reads lie `pitch` apart from now on.
@@ -59,11 +58,11 @@ class Matrix {
   int32_t widest = 1;
 };
 
-// For `pixels` pixels.
-std::unique_ptr<Matrix> pack_sparse(const Kernels&, const Rows&, int32_t rows, int64_t channels,
-                                    int64_t pixels, int32_t rows_a_unit, const Offsets&,
-                                    const std::vector<float>& bias);
-std::unique_ptr<Matrix> pack_dense(const Kernels&, const float* weights, int32_t rows, int64_t channels,
+// For `pixels` pixels. What is packed lies in the pages.
+std::shared_ptr<Matrix> make_sparse(const Kernels&, Pages&, std::shared_ptr<const Pruned>, int64_t channels,
+                                    int64_t pixels, int32_t rows_a_unit, Offsets, std::vector<float> bias);
+// The weights stay until the task is finished.
+std::shared_ptr<Matrix> make_dense(const Kernels&, Pages&, const float* weights, int32_t rows, int64_t channels,
                                    const Offsets&, std::vector<float> bias);
 
 }  // namespace secateur

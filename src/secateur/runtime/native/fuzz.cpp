@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <list>
 #include <memory>
 #include <random>
 #include <string>
@@ -23,11 +24,15 @@ using Numbers = std::vector<float>;
 class Fuzzer {
  public:
   Fuzzer(uint32_t seed, const char* isa) : random_(seed), program_(secateur_create(isa)) {}
-  ~Fuzzer() { secateur_destroy(program_); }
+  ~Fuzzer() {
+    secateur_destroy(program_);
+    secateur_ahead_free(ahead_);
+  }
 
   // The outputs of a random program; empty if it was refused.
   std::vector<Numbers> run() {
     wrong_ = chance(40);
+    if (chance(50)) ahead_ = secateur_ahead_create();
     batch_ = range(1, 3);
     const int inputs = range(1, 2);
     for (int i = 0; i < inputs; i++) {
@@ -143,10 +148,14 @@ class Fuzzer {
     return w;
   }
 
+  // Until they are packed, and until the thread that prunes ahead is gone.
+  const Numbers& keep(Numbers weights) { return *kept_.emplace(kept_.end(), std::move(weights)); }
+
   int sparse(int in, int out, const secateur_window& window, const Numbers& weights, int rows,
              const float* bias, int64_t bias_count, const secateur_epilogue* epilogue) {
     const auto count = static_cast<int64_t>(weights.size());
     secateur_pruned* pruned = secateur_prune(weights.data(), count, odd(rows), chance(80));
+    if (chance(80)) secateur_prune_ahead(ahead_, pruned);
     const int status =
         secateur_sparse_conv2d(program_, in, out, &window, pruned, bias, bias_count, epilogue);
     secateur_pruned_free(pruned);
@@ -161,7 +170,7 @@ class Fuzzer {
       return;
     const Shape to{range(1, 20), in.shape.h, in.shape.w};
     const int out = value(to);
-    const Numbers weights = numbers(static_cast<size_t>(to.c) * static_cast<size_t>(in.shape.c));
+    const Numbers& weights = keep(numbers(static_cast<size_t>(to.c) * static_cast<size_t>(in.shape.c)));
     const secateur_window point{1, 1, 1, 1, 1, 1, 0, 0, 0, 0};
     const int status = chance(50) ? secateur_conv2d(program_, product, out, &point, weights.data(),
                                                     odd_count(weights.size()), nullptr, 0, nullptr)
@@ -200,7 +209,8 @@ class Fuzzer {
         status = secateur_depthwise_conv2d(program_, odd(in.id), out, &w, weights.data(),
                                            odd_count(weights.size()), b, bias_count, &epilogue);
       } else if (kind == 2) {
-        const Numbers weights = numbers(taps * static_cast<size_t>(to.c) * static_cast<size_t>(in.shape.c));
+        const Numbers& weights =
+            keep(numbers(taps * static_cast<size_t>(to.c) * static_cast<size_t>(in.shape.c)));
         status = secateur_conv2d(program_, odd(in.id), out, &w, weights.data(), odd_count(weights.size()),
                                  b, bias_count, &epilogue);
       } else {
@@ -208,7 +218,7 @@ class Fuzzer {
         Numbers weights = numbers(taps * static_cast<size_t>(to.c) * static_cast<size_t>(in.shape.c));
         for (float& x : weights)
           if (chance(zeros)) x = 0;
-        status = sparse(odd(in.id), out, w, weights, to.c, b, bias_count, &epilogue);
+        status = sparse(odd(in.id), out, w, keep(std::move(weights)), to.c, b, bias_count, &epilogue);
       }
     } else if (kind == 4) {
       Known other = in;
@@ -260,10 +270,13 @@ class Fuzzer {
                           : secateur_softmax(program_, in.id, out, 1.0f);
     }
     if (status == SECATEUR_OK) remember(out, to, true);
+    if (chance(5)) secateur_pack(program_);
   }
 
   std::mt19937 random_;
   secateur_program* program_;
+  secateur_ahead* ahead_ = nullptr;
+  std::list<Numbers> kept_;
   bool wrong_ = false;
   int batch_ = 1;
   std::vector<Known> known_;

@@ -1,7 +1,6 @@
 #include "program.h"
 
 #include <algorithm>
-#include <new>
 
 #include "denormals.h"
 #include "refuse.h"
@@ -22,15 +21,6 @@ static constexpr int64_t kGap = 16 * kAlign;
 #else
 static constexpr int64_t kGap = 0;
 #endif
-
-// Pages of fresh zeros cost nothing until they are used.
-Floats::Floats(int64_t count) {
-  constexpr size_t alignment = 64;
-  memory_.reset(std::calloc(static_cast<size_t>(std::max<int64_t>(count, 1)) * 4 + alignment, 1));
-  if (!memory_) throw std::bad_alloc();
-  const auto at = reinterpret_cast<uintptr_t>(memory_.get());
-  data_ = reinterpret_cast<float*>((at + alignment - 1) / alignment * alignment);
-}
 
 int32_t Program::add_value(Kind kind, Shape s, const float* data, int64_t count) {
   if (batch_) refuse("A program cannot grow once it is finalized");
@@ -93,6 +83,17 @@ void Program::add(std::unique_ptr<Operation> operation) {
   values_[static_cast<size_t>(o.out)].writer = index;
   values_[static_cast<size_t>(o.out)].last_use = index;
   for (int32_t id : o.reads) values_[static_cast<size_t>(id)].last_use = index;
+  if (std::shared_ptr<Task> packing = o.packing()) {
+    if (!ahead_) ahead_ = std::make_unique<Ahead>();
+    ahead_->add(std::move(packing));
+  }
+}
+
+void Program::pack() {
+  // From the last to the first: the other thread comes from the front.
+  for (auto o = operations_.rbegin(); o != operations_.rend(); o++)
+    if (const std::shared_ptr<Task> packing = (*o)->packing()) packing->finish();
+  ahead_.reset();
 }
 
 // Largest first, each at the lowest place that no value has that lives at the same time.
@@ -137,7 +138,10 @@ void Program::finalize(int32_t batch) {
   if (batch < 1 || batch > (1 << 20)) refuse("A batch has at least 1 image", "batch", batch);
   for (int32_t id : outputs_)
     if (value(id).writer < 0) refuse("No operation writes an output", "output", id);
-  if (!batch_) take_gates();
+  if (!batch_) {
+    pack();
+    take_gates();
+  }
   place(batch, 1);
   batch_ = batch;
 }
@@ -199,6 +203,7 @@ void Program::run(const float* const* inputs, float* const* outputs, int32_t thr
 
 int64_t Program::weight_bytes() const {
   int64_t sum = 0;
+  if (!batch_) return sum;
   for (const auto& o : operations_) sum += o->weight_bytes();
   for (const Value& v : values_)
     if (v.data) sum += v.shape.image() * 4;

@@ -1,10 +1,12 @@
 // A program: values, the operations on them, and the memory they share.
 #pragma once
 
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
 
+#include "ahead.h"
 #include "threads.h"
 #include "value.h"
 
@@ -65,6 +67,8 @@ class Operation {
   virtual void set_pitch(int32_t /*value*/, int64_t /*pitch*/) {}
   virtual void run_rows(const Run&, int32_t /*image*/, int32_t /*begin*/, int32_t /*end*/) const {}
   virtual int64_t weight_bytes() const { return 0; }
+  // What is left to do until it can run, or be asked for its weights' size, its gate or its pitch.
+  virtual std::shared_ptr<Task> packing() const { return nullptr; }
   // A product of an image and a gate, one number for each channel, says so.
   virtual bool is_gated(int32_t* /*image*/, int32_t* /*gate*/) const { return false; }
   // An operation that can read image and gate instead of `product` does from now on, if that is less work.
@@ -87,7 +91,11 @@ class Program {
   const Value& writable(int32_t id, const char* name = "out", bool output = false) const;
   const Value& value(int32_t id) const { return values_[static_cast<size_t>(id)]; }
   void add(std::unique_ptr<Operation> operation);
+  // For weights of its operations.
+  Pages& pages() { return pages_; }
 
+  // Does what is left of packing weights.
+  void pack();
   void finalize(int32_t batch);
   void run(const float* const* inputs, float* const* outputs, int32_t threads, double* seconds);
 
@@ -124,6 +132,7 @@ class Program {
   void place(int32_t batch, int32_t threads);
   void take_gates();
 
+  Pages pages_;  // of packed weights
   std::vector<Value> values_;
   std::vector<int32_t> inputs_, outputs_;
   std::vector<int32_t> place_;  // of inputs and outputs, in the caller's lists
@@ -140,6 +149,7 @@ class Program {
   int64_t scratch_size_ = 0;
   Pool pool_;
   std::mutex running_;
+  std::unique_ptr<Ahead> ahead_;  // that packs weights
 };
 
 }  // namespace secateur

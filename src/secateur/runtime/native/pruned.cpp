@@ -5,20 +5,24 @@
 namespace secateur {
 
 Pruned::Pruned(const Kernels& kernels, const float* weights, int32_t rows, int64_t depth, bool keep)
-    : depth_(depth) {
-  starts_.reserve(static_cast<size_t>(rows) + 1);
-  grow(static_cast<size_t>(rows * depth / 8));
-  for (int32_t row = 0; row < rows; row++) {
+    : kernels_(kernels), weights_(weights), row_count_(rows), depth_(depth), keep_(keep) {}
+
+void Pruned::work() {
+  count_ = 0;  // should memory have run out before
+  kept_ = true;
+  starts_.assign(1, 0);
+  starts_.reserve(static_cast<size_t>(row_count_) + 1);
+  grow(static_cast<size_t>(row_count_ * depth_ / 8));
+  for (int32_t row = 0; row < row_count_ && count_ >= 0; row++) {
     if (kept_) {
-      add(kernels, weights + row * depth);
+      add(weights_ + row * depth_);
       // More than three in four: they are left out nowhere. Some rows tell.
-      const int64_t seen = (row + 1) * depth;
-      kept_ = count_ >= 0 && (keep || seen < 4096 || count_ <= seen / 4 * 3);
+      const int64_t seen = (row + 1) * depth_;
+      kept_ = count_ >= 0 && (keep_ || seen < 4096 || count_ <= seen / 4 * 3);
     } else {
-      const int64_t found = kernels.count_nonzero(weights + row * depth, depth);
+      const int64_t found = kernels_.count_nonzero(weights_ + row * depth_, depth_);
       count_ = found < 0 ? found : count_ + found;
     }
-    if (count_ < 0) break;
   }
   if (!kept_) {
     columns_ = {};
@@ -31,11 +35,11 @@ void Pruned::grow(size_t size) {
   values_.resize(size);
 }
 
-void Pruned::add(const Kernels& kernels, const float* row) {
-  const auto needed = static_cast<size_t>(count_ + depth_ + kernels.lanes);  // also if none is 0
+void Pruned::add(const float* row) {
+  const auto needed = static_cast<size_t>(count_ + depth_ + kernels_.lanes);  // also if none is 0
   if (values_.size() < needed) grow(std::max(needed, 2 * values_.size()));
-  const int64_t n = kernels.compress(row, depth_, columns_.data() + count_, values_.data() + count_);
-  const bool finite = kernels.count_nonzero(values_.data() + count_, n) >= 0;
+  const int64_t n = kernels_.compress(row, depth_, columns_.data() + count_, values_.data() + count_);
+  const bool finite = kernels_.count_nonzero(values_.data() + count_, n) >= 0;
   count_ = finite ? count_ + n : -1;
   starts_.push_back(static_cast<int32_t>(count_));
 }

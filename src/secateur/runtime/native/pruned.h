@@ -1,6 +1,7 @@
 // Weights without their zeros.
 #pragma once
 
+#include "ahead.h"
 #include "kernels.h"
 #include "unset.h"
 
@@ -13,25 +14,31 @@ struct Rows {
   int64_t count;
 };
 
-class Pruned {
+class Pruned : public Task {
  public:
-  // `weights` of `rows` rows of `depth` each. Where too many are not 0, they are only counted, unless `keep`.
+  // `weights` of `rows` rows of `depth` each, which stay where they are until the task is finished: the rest may
+  // be called only then. Where too many are not 0, they are only counted, unless `keep`.
   Pruned(const Kernels& kernels, const float* weights, int32_t rows, int64_t depth, bool keep);
   // How many are not 0; -1 if one of them is infinite or no number.
   int64_t count() const { return count_; }
   bool kept() const { return kept_; }
   // As long as this lives; only if they are kept.
   Rows rows() const;
-  int32_t row_count() const { return static_cast<int32_t>(starts_.size()) - 1; }
+  int32_t row_count() const { return row_count_; }
   int64_t depth() const { return depth_; }
 
  private:
+  void work() override;
   void grow(size_t size);
-  void add(const Kernels& kernels, const float* row);
+  void add(const float* row);
 
-  int64_t depth_, count_ = 0;
-  bool kept_ = true;
-  std::vector<int32_t> starts_{0};
+  const Kernels& kernels_;
+  const float* weights_;
+  int32_t row_count_;
+  int64_t depth_;
+  bool keep_, kept_ = true;
+  int64_t count_ = 0;
+  std::vector<int32_t> starts_;
   Unset<int32_t> columns_;
   Unset<float> values_;
 };

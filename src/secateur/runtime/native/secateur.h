@@ -46,10 +46,11 @@ extern "C" {
 #endif
 
 /* Raised with every change to this file that a caller can notice. */
-#define SECATEUR_API_VERSION 3
+#define SECATEUR_API_VERSION 4
 
 typedef struct secateur_program secateur_program;
 typedef struct secateur_pruned secateur_pruned;
+typedef struct secateur_ahead secateur_ahead;
 
 typedef enum {
   SECATEUR_OK = 0,
@@ -68,13 +69,21 @@ SECATEUR_API const char* secateur_isas(void);
 SECATEUR_API double secateur_peak(const char* isa);
 
 /* `count` weights without those that are 0, in so many rows; NULL if they do not divide. They are copied,
- * but unless `keep` is 1 only counted where many are not 0, as leaving out the others would not pay. */
+ * but unless `keep` is 1 only counted where many are not 0, as leaving out the others would not pay.
+ * That is done when somebody first asks for it: until then the weights stay where they are. */
 SECATEUR_API secateur_pruned* secateur_prune(const float* weights, int64_t count, int32_t rows, int32_t keep);
-/* How many are not 0; SECATEUR_INVALID if one of them is infinite or no number. */
+/* How many are not 0; SECATEUR_INVALID if one of them is infinite or no number, SECATEUR_MEMORY. */
 SECATEUR_API int64_t secateur_pruned_count(const secateur_pruned*);
-/* Whether secateur_sparse_conv2d takes them. */
+/* Whether secateur_sparse_conv2d takes them: 1 or 0, or SECATEUR_MEMORY. */
 SECATEUR_API int32_t secateur_pruned_kept(const secateur_pruned*);
 SECATEUR_API void secateur_pruned_free(secateur_pruned*);
+
+/* A thread that prunes before anybody asks, in the order of the calls. NULL when out of memory. */
+SECATEUR_API secateur_ahead* secateur_ahead_create(void);
+/* The weights must stay until somebody asked for what they are pruned to, or the thread is freed. */
+SECATEUR_API int32_t secateur_prune_ahead(secateur_ahead*, const secateur_pruned*);
+/* What is not begun is left to who asks for it. */
+SECATEUR_API void secateur_ahead_free(secateur_ahead*);
 
 /* A new program. `isa` is one of secateur_isas(), or NULL for the environment variable SECATEUR_ISA,
  * or, where that is not set, the best. NULL when the name is unknown or not to be had here. */
@@ -144,7 +153,8 @@ SECATEUR_API int32_t secateur_to_nhwc(secateur_program*, int32_t in, int32_t out
 SECATEUR_API int32_t secateur_reshape(secateur_program*, int32_t in, int32_t out);
 
 /* Convolution with all weights, (out_channels, kernel_height, kernel_width, in_channels), `count` in all.
- * `bias` has `bias_count` = out_channels numbers or is NULL. Groups: make one operation a group. */
+ * `bias` has `bias_count` = out_channels numbers or is NULL. Groups: make one operation a group.
+ * Another thread packs the weights: they stay where they are until secateur_pack or secateur_finalize. */
 SECATEUR_API int32_t secateur_conv2d(secateur_program*, int32_t in, int32_t out, const secateur_window*,
                                      const float* weights, int64_t count, const float* bias,
                                      int64_t bias_count, const secateur_epilogue*);
@@ -199,8 +209,10 @@ SECATEUR_API int32_t secateur_softmax(secateur_program*, int32_t in, int32_t out
 
 /* ---- running ---- */
 
-/* Plans the memory for this many images; nothing can be added afterwards. May be called again with another
- * batch: weights stay as they are. */
+/* Packs the weights that wait for it: those that were given are not needed any more. */
+SECATEUR_API int32_t secateur_pack(secateur_program*);
+/* Packs, and plans the memory for this many images; nothing can be added afterwards. May be called again with
+ * another batch: weights stay as they are. */
 SECATEUR_API int32_t secateur_finalize(secateur_program*, int32_t batch);
 /* `inputs` and `outputs` in the order they were made; aligned as float is. `threads` is at least 1, the
  * caller's included. `seconds`, if not NULL, gets the time of each operation, secateur_operations() of
@@ -216,7 +228,7 @@ SECATEUR_API int32_t secateur_operations(const secateur_program*);
 SECATEUR_API const char* secateur_describe(secateur_program*, int32_t index);
 /* Multiply-adds that operation `index` does for one image; 0 for operations that have none; -1 if wrong. */
 SECATEUR_API int64_t secateur_multiply_adds(const secateur_program*, int32_t index);
-/* Bytes of packed weights, and of memory for values (0 before secateur_finalize). */
+/* Bytes of packed weights, and of memory for values; 0 before secateur_finalize. */
 SECATEUR_API int64_t secateur_weight_bytes(const secateur_program*);
 SECATEUR_API int64_t secateur_arena_bytes(const secateur_program*);
 

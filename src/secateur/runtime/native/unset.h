@@ -4,14 +4,24 @@
 #include <memory>
 #include <vector>
 
+#include "pages.h"
+
 namespace secateur {
 
+// Takes memory from some pages, which then outlive the array, or as usual.
 template <class T>
-struct UnsetAllocator : std::allocator<T> {
+struct UnsetAllocator {
+  using value_type = T;
+  UnsetAllocator(Pages* pages = nullptr) : pages(pages) {}
   template <class U>
-  struct rebind {
-    using other = UnsetAllocator<U>;
-  };
+  UnsetAllocator(const UnsetAllocator<U>& other) : pages(other.pages) {}
+
+  T* allocate(size_t n) {
+    return pages ? static_cast<T*>(pages->take(n * sizeof(T))) : std::allocator<T>().allocate(n);
+  }
+  void deallocate(T* at, size_t n) noexcept {
+    if (!pages) std::allocator<T>().deallocate(at, n);
+  }
   template <class U>
   void construct(U* at) noexcept {
     ::new (static_cast<void*>(at)) U;
@@ -20,6 +30,10 @@ struct UnsetAllocator : std::allocator<T> {
   void construct(U* at, Args&&... args) {
     ::new (static_cast<void*>(at)) U(std::forward<Args>(args)...);
   }
+  bool operator==(const UnsetAllocator& other) const { return pages == other.pages; }
+  bool operator!=(const UnsetAllocator& other) const { return pages != other.pages; }
+
+  Pages* pages;
 };
 // resize() leaves new numbers as they are.
 template <class T>

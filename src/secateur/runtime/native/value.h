@@ -1,11 +1,11 @@
 // Values: what operations read and write.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
 
 #include "kernels.h"
+#include "pages.h"
 
 namespace secateur {
 
@@ -33,17 +33,13 @@ enum class Kind { kInput, kOutput, kInner, kConstant };
 class Floats {
  public:
   Floats() = default;
-  explicit Floats(int64_t count);
-  float* get() const { return data_; }
-  float& operator[](int64_t i) const { return data_[i]; }
-  explicit operator bool() const { return data_; }
+  explicit Floats(int64_t count) : block_(static_cast<size_t>(std::max<int64_t>(count, 1)) * 4) {}
+  float* get() const { return reinterpret_cast<float*>(block_.data()); }
+  float& operator[](int64_t i) const { return get()[i]; }
+  explicit operator bool() const { return block_.data(); }
 
  private:
-  struct Free {
-    void operator()(void* p) const { std::free(p); }
-  };
-  std::unique_ptr<void, Free> memory_;
-  float* data_ = nullptr;
+  Block block_;
 };
 
 struct Value {

@@ -10,25 +10,45 @@
 namespace secateur {
 namespace {
 
-class VectorConv : public Operation {
+// Rows in groups of as many as a vector has lanes, side by side.
+class VectorWeights : public Task {
  public:
-  VectorConv(const Program& p, int32_t in_id, int32_t out_id, const secateur_window& w, const Finish& f,
-             int32_t residual, const std::vector<float>& bias)
-      : in_(in_id), residual_(residual), window_(w), finish_(f), lanes_(p.kernels.lanes) {
-    const Value& in = p.value(in_id);
-    rows_ = p.value(out_id).shape.channels;
-    groups_ = (rows_ + lanes_ - 1) / lanes_;
-    depth_ = int64_t{w.kernel_height} * w.kernel_width * in.shape.channels;
-    reads = {in_id};
-    if (residual >= 0) reads.push_back(residual);
-    out = out_id;
-    channels_last_ = in.kind == Kind::kInput;
-    // What the window sees, in the order of the weights, unless it is one pixel.
-    gathers_ = depth_ != in.shape.channels || in.shape.pixels() != 1 || w.pad_top || w.pad_left;
-    if (gathers_ && depth_ > (int64_t{1} << 28)) refuse("The kernel is too large", "inputs", depth_);
-    if (gathers_) scratch = align(depth_);
-    bias_ = bias;
+  // One of `pruned` and `weights`.
+  VectorWeights(int lanes, Pages& pages, std::shared_ptr<const Pruned> pruned, const float* weights,
+                int32_t rows, int64_t depth, const std::vector<float>& bias)
+      : pruned_(std::move(pruned)),
+        unpacked_(weights),
+        lanes_(lanes),
+        rows_(rows),
+        depth_(depth),
+        groups_((rows + lanes - 1) / lanes),
+        sparse_(pruned_),
+        weights_(&pages),
+        bias_(bias) {
     bias_.resize(static_cast<size_t>(groups_ * lanes_));
+  }
+
+  int64_t groups() const { return groups_; }
+  void set(VectorProduct& to) const {
+    to.starts = starts_.data();
+    to.indices = sparse_ ? indices_.data() : nullptr;
+    to.weights = weights_.data();
+    to.bias = bias_.data();
+    to.rows = sparse_ ? order_.data() : nullptr;
+    to.count = rows_;
+  }
+  int64_t bytes() const {
+    return static_cast<int64_t>((weights_.size() + indices_.size() + bias_.size() + order_.size()) * 4 +
+                                starts_.size() * 8);
+  }
+
+ private:
+  void work() override {
+    starts_.resize(static_cast<size_t>(groups_) + 1);
+    if (sparse_) return pack(pruned_->rows());
+    weights_.resize(static_cast<size_t>(groups_ * depth_ * lanes_));
+    for (int64_t g = 0; g <= groups_; g++) starts_[static_cast<size_t>(g)] = g * depth_;
+    interleave(unpacked_, rows_, depth_, lanes_, weights_.data());
   }
 
   void pack(const Rows& r) {
@@ -39,38 +59,64 @@ class VectorConv : public Operation {
     std::stable_sort(order.begin(), order.end(),
                      [&](int32_t a, int32_t b) { return length(a) > length(b); });
     order.resize(static_cast<size_t>(groups_ * lanes_), -1);
-    std::vector<float> bias(order.size());
-    starts_.push_back(0);
     for (int64_t g = 0; g < groups_; g++) {
-      const int32_t* lane = order.data() + g * lanes_;
-      const int64_t first = starts_.back(), steps = length(lane[0]);
-      starts_.push_back(first + steps);
-      weights_.resize(static_cast<size_t>((first + steps) * lanes_), 0.0f);
-      indices_.resize(weights_.size());
-      for (int i = 0; i < lanes_ && lane[i] >= 0; i++) {
-        bias[static_cast<size_t>(g * lanes_ + i)] = bias_[static_cast<size_t>(lane[i])];
-        for (int32_t s = 0; s < length(lane[i]); s++) {
-          const auto at = static_cast<size_t>((first + s) * lanes_ + i);
-          weights_[at] = r.values[r.starts[lane[i]] + s];
-          indices_[at] = r.columns[r.starts[lane[i]] + s];
-        }
+      const auto first = static_cast<size_t>(g);
+      starts_[first + 1] = starts_[first] + length(order[first * static_cast<size_t>(lanes_)]);
+    }
+    const auto steps = static_cast<size_t>(starts_.back() * lanes_);
+    weights_.assign(steps, 0.0f);
+    indices_.assign(steps, 0);
+    std::vector<float> bias(order.size());
+    for (size_t i = 0; i < order.size() && order[i] >= 0; i++) {
+      const int32_t o = order[i];
+      bias[i] = bias_[static_cast<size_t>(o)];
+      const int64_t group = static_cast<int64_t>(i) / lanes_, lane = static_cast<int64_t>(i) % lanes_;
+      auto at = static_cast<size_t>(starts_[static_cast<size_t>(group)] * lanes_ + lane);
+      for (int32_t s = r.starts[o]; s < r.starts[o + 1]; s++, at += static_cast<size_t>(lanes_)) {
+        weights_[at] = r.values[s];
+        indices_[at] = r.columns[s];
       }
     }
     bias_ = std::move(bias);
     order_ = std::move(order);
-    sparse_ = true;
+    pruned_.reset();
   }
 
-  void pack(const float* weights) {
-    weights_.resize(static_cast<size_t>(groups_ * depth_ * lanes_));
-    for (int64_t g = 0; g <= groups_; g++) starts_.push_back(g * depth_);
-    interleave(weights, rows_, depth_, lanes_, weights_.data());
+  std::shared_ptr<const Pruned> pruned_;  // until it is packed
+  const float* unpacked_;
+  int lanes_;
+  int32_t rows_;
+  int64_t depth_, groups_;
+  bool sparse_;
+  Unset<float> weights_;
+  std::vector<float> bias_;
+  std::vector<int32_t> indices_, order_;
+  std::vector<int64_t> starts_;
+};
+
+class VectorConv : public Operation {
+ public:
+  VectorConv(Program& p, int32_t in_id, int32_t out_id, const secateur_window& w,
+             std::shared_ptr<const Pruned> pruned, const float* weights, const std::vector<float>& bias,
+             const Finish& f, int32_t residual)
+      : in_(in_id), residual_(residual), window_(w), finish_(f) {
+    const Value& in = p.value(in_id);
+    rows_ = p.value(out_id).shape.channels;
+    depth_ = int64_t{w.kernel_height} * w.kernel_width * in.shape.channels;
+    reads = {in_id};
+    if (residual >= 0) reads.push_back(residual);
+    out = out_id;
+    channels_last_ = in.kind == Kind::kInput;
+    // What the window sees, in the order of the weights, unless it is one pixel.
+    gathers_ = depth_ != in.shape.channels || in.shape.pixels() != 1 || w.pad_top || w.pad_left;
+    if (gathers_ && depth_ > (int64_t{1} << 28)) refuse("The kernel is too large", "inputs", depth_);
+    if (gathers_) scratch = align(depth_);
+    weights_ = std::make_shared<VectorWeights>(p.kernels.lanes, p.pages(), std::move(pruned), weights, rows_,
+                                               depth_, bias);
   }
 
-  int64_t weight_bytes() const override {
-    return static_cast<int64_t>((weights_.size() + indices_.size() + bias_.size() + order_.size()) * 4 +
-                                starts_.size() * 8);
-  }
+  int64_t weight_bytes() const override { return weights_->bytes(); }
+  std::shared_ptr<Task> packing() const override { return weights_; }
 
   void run(const Run& run) const override {
     for (int32_t n = 0; n < run.batch; n++) {
@@ -82,17 +128,13 @@ class VectorConv : public Operation {
         t.in = run.scratch();
       }
       t.out = to.data;
-      t.starts = starts_.data();
-      t.indices = sparse_ ? indices_.data() : nullptr;
-      t.weights = weights_.data();
-      t.bias = bias_.data();
-      t.rows = sparse_ ? order_.data() : nullptr;
-      t.count = rows_;
-      const int64_t parts = std::min<int64_t>(run.pool.size() == 1 ? 1 : 4 * run.pool.size(), groups_);
+      weights_->set(t);
+      const int64_t groups = weights_->groups();
+      const int64_t parts = std::min<int64_t>(run.pool.size() == 1 ? 1 : 4 * run.pool.size(), groups);
       run.pool.each(parts, [&](int64_t part, int) {
         VectorProduct mine = t;
-        mine.begin = static_cast<int32_t>(groups_ * part / parts);
-        mine.end = static_cast<int32_t>(groups_ * (part + 1) / parts);
+        mine.begin = static_cast<int32_t>(groups * part / parts);
+        mine.end = static_cast<int32_t>(groups * (part + 1) / parts);
         run.kernels.vector_product(mine);
       });
       const float* residual = residual_ < 0 ? nullptr : run.view(residual_, n).data;
@@ -124,34 +166,19 @@ class VectorConv : public Operation {
   int32_t in_, residual_;
   secateur_window window_;
   Finish finish_;
-  int lanes_;
   int32_t rows_;
-  int64_t groups_, depth_;
-  bool channels_last_, gathers_, sparse_ = false;
-  Unset<float> weights_;
-  std::vector<float> bias_;
-  std::vector<int32_t> indices_, order_;
-  std::vector<int64_t> starts_;
+  int64_t depth_;
+  bool channels_last_, gathers_;
+  std::shared_ptr<VectorWeights> weights_;
 };
 
 }  // namespace
 
-std::unique_ptr<Operation> make_vector_conv(const Program& p, int32_t in, int32_t out,
-                                            const secateur_window& w, const Rows& rows,
+std::unique_ptr<Operation> make_vector_conv(Program& p, int32_t in, int32_t out, const secateur_window& w,
+                                            std::shared_ptr<const Pruned> pruned, const float* weights,
                                             const std::vector<float>& bias, const Finish& finish,
                                             int32_t residual) {
-  auto conv = std::make_unique<VectorConv>(p, in, out, w, finish, residual, bias);
-  conv->pack(rows);
-  return conv;
-}
-
-std::unique_ptr<Operation> make_vector_conv(const Program& p, int32_t in, int32_t out,
-                                            const secateur_window& w, const float* weights,
-                                            const std::vector<float>& bias, const Finish& finish,
-                                            int32_t residual) {
-  auto conv = std::make_unique<VectorConv>(p, in, out, w, finish, residual, bias);
-  conv->pack(weights);
-  return conv;
+  return std::make_unique<VectorConv>(p, in, out, w, std::move(pruned), weights, bias, finish, residual);
 }
 
 }  // namespace secateur

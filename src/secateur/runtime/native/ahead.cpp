@@ -1,0 +1,51 @@
+#include "ahead.h"
+
+#include <exception>
+
+namespace secateur {
+
+void Task::finish() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (done_) return;
+  work();
+  done_ = true;
+}
+
+Ahead::~Ahead() {
+  if (!thread_.joinable()) return;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    stop_ = true;
+  }
+  wake_.notify_one();
+  thread_.join();
+}
+
+void Ahead::add(std::shared_ptr<Task> task) noexcept {
+  try {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      waiting_.push_back(std::move(task));
+    }
+    if (!thread_.joinable()) thread_ = std::thread(&Ahead::loop, this);
+    wake_.notify_one();
+  } catch (const std::exception&) {  // std::system_error, std::bad_alloc
+  }
+}
+
+void Ahead::loop() {
+  for (;;) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    wake_.wait(lock, [&] { return stop_ || !waiting_.empty(); });
+    if (stop_) return;
+    const std::shared_ptr<Task> task = std::move(waiting_.front());
+    waiting_.pop_front();
+    lock.unlock();
+    try {
+      task->finish();
+    } catch (const std::exception&) {  // who needs it will do it again, and learn what went wrong
+    }
+  }
+}
+
+}  // namespace secateur

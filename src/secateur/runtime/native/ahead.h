@@ -1,0 +1,46 @@
+// Work that a thread of its own may do before anybody needs it.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+namespace secateur {
+
+class Task {
+ public:
+  virtual ~Task() = default;
+  // Does the work, or waits for the thread that is at it, unless it is done. Throws what the work throws; then it
+  // is not done, and may be asked for again.
+  void finish();
+
+ protected:
+  virtual void work() = 0;
+
+ private:
+  std::mutex mutex_;
+  bool done_ = false;
+};
+
+// Does tasks in the order in which they come. Who needs one that its turn has not come to does it itself: nobody
+// waits for the thread to begin, or needs one at all.
+class Ahead {
+ public:
+  // Waits for the task under way and leaves the others undone.
+  ~Ahead();
+  // Where the system gives no thread or memory, it is left undone.
+  void add(std::shared_ptr<Task> task) noexcept;
+
+ private:
+  void loop();
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::shared_ptr<Task>> waiting_;
+  bool stop_ = false;
+  std::thread thread_;
+};
+
+}  // namespace secateur
