@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from copy import copy
 from typing import Any
 
@@ -78,14 +79,21 @@ def _target(builder: flatbuffers.Builder, field: Field, value: Any) -> int:
     if field.how == "text":
         return int(builder.CreateString(value))
     if field.how == "tables":
-        places = [_pack_one(builder, field.what, table) for table in value]
-        builder.StartVector(4, len(places), 4)
-        for place in reversed(places):
-            builder.PrependUOffsetTRelative(place)
-        return int(builder.EndVector())
+        return _offsets(builder, [_pack_one(builder, field.what, table) for table in value])
     if field.how == "table":
         return _pack_one(builder, field.what, value)
     return int(value.Pack(builder))  # of a union: its class knows its kind
+
+
+def _offsets(builder: flatbuffers.Builder, places: list[int]) -> int:
+    """Write a vector of offsets, all at once, as the builder would write one after the other."""
+    builder.StartVector(4, len(places), 4)
+    # Places are counted from the end of the buffer, which is written from its end.
+    own = builder.Offset() + 4 * len(places)  # of the first
+    builder.head -= 4 * len(places)
+    offsets = (own - 4 * i - place for i, place in enumerate(places))
+    struct.pack_into(f"<{len(places)}I", builder.Bytes, builder.head, *offsets)
+    return int(builder.EndVector())
 
 
 def _pack_one(builder: flatbuffers.Builder, kind: str, table: Any) -> int:

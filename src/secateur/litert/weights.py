@@ -99,10 +99,10 @@ def dense_values(model: Any, tensor: Any) -> np.ndarray:
     Returns:
         A read-only array.
     """
-    stored = values(model, tensor)
+    stored, dims = values(model, tensor), shape(tensor)
     if tensor.sparsity is not None:
-        return decode(stored, tensor.sparsity, shape(tensor))
-    return stored[: math.prod(shape(tensor))].reshape(shape(tensor))
+        return decode(stored, tensor.sparsity, dims)
+    return stored[: math.prod(dims)].reshape(dims)
 
 
 def stored_bytes(model: Any, tensor: Any) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +30,6 @@ class Session:
         always: Whether to run natively what can be, at any cost.
 
     Attributes:
-        plan: Where each layer runs, and why.
         native: Whether anything runs natively; if not, there are no steps.
     """
 
@@ -53,7 +54,11 @@ class Session:
         self.native = any(sides)
         self._places, self._copied = connect(self.steps, graph, front)
         self._front = {tensor: front[tensor] for tensor in self._copied}
-        self.plan = _plan(graph, parts, self.steps)
+        self._layers = [
+            _layer(graph, unit, part, number)
+            for number, part in enumerate(parts)
+            for unit in part.units
+        ]
         #: Outputs whose shapes are known only behind a run; LiteRT keeps them.
         self.loose = {t: self._places[t] for t in graph.outputs if self.native and t not in front}
         self.ran = False
@@ -61,6 +66,25 @@ class Session:
         #: The tensors that the caller reads and writes, and the constants in the file.
         self.kept = set(front)
         self.constants = {t for t in range(len(graph.tensors)) if graph.is_stored(t)}
+
+    @functools.cached_property
+    def plan(self) -> Plan:
+        """Where each layer runs, and why; in words only for who asks."""
+        native = [step for step in self.steps if isinstance(step, NativeStep)]
+        return Plan(
+            layers=tuple(PlannedLayer(kernel=self._kernel(x), **x) for x in self._layers),
+            reason="" if self.steps else Reason.NOT_WORTH,
+            isa=Program().isa,
+            weight_bytes=sum(step.weight_bytes for step in native),
+            arena_bytes=sum(step.arena_bytes for step in native),
+            litert_bytes=sum(step.bytes for step in self.steps if isinstance(step, LiteRTStep)),
+        )
+
+    def _kernel(self, layer: dict[str, Any]) -> str:
+        step = self.steps[layer["segment"]] if self.steps else None
+        if not isinstance(step, NativeStep):
+            return ""
+        return step.labels[step.names.index(layer["name"])]
 
     @staticmethod
     def _build(graph: Graph, parts: list[Segment], threads: int) -> list[Step]:
@@ -123,31 +147,11 @@ def _rows(number: int, step: Step) -> list[tuple[str, str, str, int]]:
     ]
 
 
-def _plan(graph: Graph, parts: list[Segment], steps: list[Step]) -> Plan:
-    layers = [
-        _layer(graph, unit, part, number, steps)
-        for number, part in enumerate(parts)
-        for unit in part.units
-    ]
-    return Plan(
-        layers=tuple(layers),
-        reason="" if steps else Reason.NOT_WORTH,
-        isa=Program().isa,
-        weight_bytes=sum(step.weight_bytes for step in steps if isinstance(step, NativeStep)),
-        arena_bytes=sum(step.arena_bytes for step in steps if isinstance(step, NativeStep)),
-        litert_bytes=sum(step.bytes for step in steps if isinstance(step, LiteRTStep)),
-    )
-
-
-def _layer(graph: Graph, unit: Unit, part: Segment, number: int, steps: list[Step]) -> PlannedLayer:
+def _layer(graph: Graph, unit: Unit, part: Segment, number: int) -> dict[str, Any]:
+    """What the plan says of a unit, but the kernel."""
     operation = unit.operation
     weights = operation.weights if isinstance(operation, Convolution) else None
     sparse = part.native and isinstance(operation, Convolution) and operation.sparse
-    kernel = ""
-    if steps and part.native:
-        step = steps[number]
-        assert isinstance(step, NativeStep)
-        kernel = step.labels[step.names.index(graph.name(unit.outputs[0]))]
     if part.native and sparse:
         reason = Reason.SPARSE
     elif part.native:
@@ -155,15 +159,13 @@ def _layer(graph: Graph, unit: Unit, part: Segment, number: int, steps: list[Ste
         reason = Reason.DENSE if mixed else Reason.WITH_OTHERS
     else:
         reason = unit.reason or Reason.COST
-    shape = graph.shapes[unit.outputs[0]] if unit.outputs else None
-    return PlannedLayer(
-        name=graph.name(unit.outputs[0]) if unit.outputs else "",
-        operators=tuple(graph.kinds[place] for place in unit.places),
-        where="native" if part.native else "LiteRT",
-        segment=number,
-        kernel=kernel,
-        shape=shape,
-        zeros=None if weights is None else weights.zeros,
-        sparse=sparse,
-        reason=reason,
-    )
+    return {
+        "name": graph.name(unit.outputs[0]) if unit.outputs else "",
+        "operators": tuple(graph.kinds[place] for place in unit.places),
+        "where": "native" if part.native else "LiteRT",
+        "segment": number,
+        "shape": graph.shapes[unit.outputs[0]] if unit.outputs else None,
+        "zeros": None if weights is None else weights.zeros,
+        "sparse": sparse,
+        "reason": reason,
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -62,8 +63,16 @@ class NativeStep:
         self.program.finalize(graph.batch)
         self.weight_bytes = self.program.weight_bytes
         self.arena_bytes = self.program.arena_bytes
-        self.labels = [self.program.describe(i) for i in range(self.program.operations)]
-        self.work = [self.program.multiply_adds(i) for i in range(self.program.operations)]
+
+    @functools.cached_property
+    def labels(self) -> list[str]:
+        """What each of the program's operations runs."""
+        return [self.program.describe(i) for i in range(self.program.operations)]
+
+    @property
+    def work(self) -> list[int]:
+        """The multiply-adds of each for one image."""
+        return [self.program.multiply_adds(i) for i in range(self.program.operations)]
 
     def _note(self, name: str) -> None:
         """Remember what the operations that were just added belong to."""

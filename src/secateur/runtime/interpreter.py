@@ -132,15 +132,11 @@ class Interpreter:
         self._session, self._shapes, self._whole = None, None, None
         ends.settle(graph)
         places = ends.places(graph)
-        session = None
-        if places is None:
-            self._plan = Plan(reason=Reason.UNREADABLE)
-        else:
-            session = Session(graph, places, self._threads, self._always)
-            self._plan = session.plan
+        session = None if places is None else Session(graph, places, self._threads, self._always)
         if session is not None and session.native:
             self._session = session
         else:
+            self._plan = Plan(reason=Reason.UNREADABLE) if session is None else session.plan
             self._whole = self._litert()
             for tensor, dims in ends.given().items():
                 self._whole.resize_tensor_input(tensor, dims)
@@ -299,7 +295,7 @@ class Interpreter:
         """
         if not self._ready:
             self.allocate_tensors()
-        return self._plan
+        return self._plan if self._session is None else self._session.plan
 
     def profile(self, runs: int = 20) -> Profile:
         """Run the model on the inputs that it has now, and time each layer.
