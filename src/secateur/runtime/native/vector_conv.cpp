@@ -24,6 +24,7 @@ class VectorWeights : public Task {
         groups_((rows + lanes - 1) / lanes),
         sparse_(pruned_),
         weights_(&pages),
+        indices_(&pages),
         bias_(bias) {
     bias_.resize(static_cast<size_t>(groups_ * lanes_));
   }
@@ -59,22 +60,29 @@ class VectorWeights : public Task {
     std::stable_sort(order.begin(), order.end(),
                      [&](int32_t a, int32_t b) { return length(a) > length(b); });
     order.resize(static_cast<size_t>(groups_ * lanes_), -1);
-    for (int64_t g = 0; g < groups_; g++) {
-      const auto first = static_cast<size_t>(g);
-      starts_[first + 1] = starts_[first] + length(order[first * static_cast<size_t>(lanes_)]);
-    }
-    const auto steps = static_cast<size_t>(starts_.back() * lanes_);
-    weights_.assign(steps, 0.0f);
-    indices_.assign(steps, 0);
     std::vector<float> bias(order.size());
-    for (size_t i = 0; i < order.size() && order[i] >= 0; i++) {
-      const int32_t o = order[i];
-      bias[i] = bias_[static_cast<size_t>(o)];
-      const int64_t group = static_cast<int64_t>(i) / lanes_, lane = static_cast<int64_t>(i) % lanes_;
-      auto at = static_cast<size_t>(starts_[static_cast<size_t>(group)] * lanes_ + lane);
-      for (int32_t s = r.starts[o]; s < r.starts[o + 1]; s++, at += static_cast<size_t>(lanes_)) {
-        weights_[at] = r.values[s];
-        indices_[at] = r.columns[s];
+    for (size_t i = 0; i < order.size() && order[i] >= 0; i++) bias[i] = bias_[static_cast<size_t>(order[i])];
+    for (size_t g = 0; g < static_cast<size_t>(groups_); g++)
+      starts_[g + 1] = starts_[g] + length(order[g * static_cast<size_t>(lanes_)]);
+    weights_.resize(static_cast<size_t>(starts_.back() * lanes_));
+    indices_.resize(weights_.size());
+    float* weight = weights_.data();
+    int32_t* index = indices_.data();
+    for (int64_t g = 0; g < groups_; g++) {
+      const int32_t* const lane = order.data() + g * lanes_;
+      const int32_t steps = length(lane[0]);
+      int there = lanes_;  // that have rows, and then those whose rows are so long
+      while (there > 0 && lane[there - 1] < 0) there--;
+      for (int32_t step = 0; step < steps; step++) {
+        while (length(lane[there - 1]) <= step) there--;
+        for (int i = 0; i < there; i++) {
+          weight[i] = r.values[r.starts[lane[i]] + step];
+          index[i] = r.columns[r.starts[lane[i]] + step];
+        }
+        std::fill(weight + there, weight + lanes_, 0.0f);
+        std::fill(index + there, index + lanes_, 0);
+        weight += lanes_;
+        index += lanes_;
       }
     }
     bias_ = std::move(bias);
@@ -89,8 +97,9 @@ class VectorWeights : public Task {
   int64_t depth_, groups_;
   bool sparse_;
   Unset<float> weights_;
+  Unset<int32_t> indices_;
   std::vector<float> bias_;
-  std::vector<int32_t> indices_, order_;
+  std::vector<int32_t> order_;
   std::vector<int64_t> starts_;
 };
 
