@@ -7,10 +7,15 @@ A process of its own for each measurement, the engines in turns: nothing is warm
 operating system's cache. Prints medians in ms of the import, of loading (the interpreter and
 `allocate_tensors`), of the first run, of loading once more in the same process, and by how many
 megabytes the process has grown since the import. Writes JSON.
+
+Numpy's BLAS has threads that keep all processors busy for 50 ms after its import, and secateur loads
+with a second thread. Most programs import more than numpy before they load a model, so BLAS gets one
+thread here; `--blas` leaves it as it is.
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -53,10 +58,13 @@ print("TIMES", json.dumps({**{k: 1e3 * v for k, v in times.items()}, "MB": grown
 """
 
 
-def measure(engine, path):
+def measure(engine, path, settings):
     """One process: the times of one engine."""
     command = [sys.executable, "-c", WORKER, ENGINES[engine], str(path)]
-    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    environment = {**os.environ, **settings}
+    output = subprocess.run(
+        command, capture_output=True, text=True, check=True, env=environment
+    ).stdout
     line = next(line for line in output.splitlines() if line.startswith("TIMES "))
     return json.loads(line.removeprefix("TIMES "))
 
@@ -65,13 +73,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--rounds", type=int, default=15, help="processes of each engine and file")
+    parser.add_argument("--blas", action="store_true", help="with BLAS threads at work meanwhile")
     parser.add_argument("--json", type=Path, default=Path("loading.json"))
     args = parser.parse_args()
+    settings = {} if args.blas else {"OPENBLAS_NUM_THREADS": "1"}
     samples = {(path, engine): [] for path in args.files for engine in ENGINES}
     for turn in range(args.rounds):
         print(f"round {turn + 1} of {args.rounds}", file=sys.stderr, flush=True)
         for path, engine in samples:
-            samples[path, engine].append(measure(engine, path))
+            samples[path, engine].append(measure(engine, path, settings))
     rows = []
     for (path, engine), found in samples.items():
         medians = {name: float(np.median([one[name] for one in found])) for name in COLUMNS}
