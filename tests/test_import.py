@@ -57,10 +57,15 @@ print(*(m for m in sys.argv[1].split() if m in sys.modules.keys() - before))
 
 def test_the_runtime_and_the_file_format_bring_in_little():
     code = """
-import sys, secateur.litert, secateur.runtime
+import sys, numpy, ai_edge_litert.interpreter
+before = set(sys.modules)
+import secateur.litert, secateur.runtime
 assert {"export", "read_model"} <= set(dir(secateur.litert))
-slow = ("keras", "tensorflow", "subprocess", "importlib.metadata")
-print(*(m for m in (*slow, "ai_edge_litert.schema_py_generated") if m in sys.modules))
+assert {"Interpreter", "Plan"} <= set(dir(secateur.runtime))
+secateur.litert.read_model, secateur.runtime.Interpreter
+slow = ("keras", "tensorflow", "subprocess", "importlib.metadata", "pathlib", "tempfile")
+loaded = sys.modules.keys() - before
+print(*(m for m in (*slow, "ai_edge_litert.schema_py_generated") if m in loaded))
 """
     assert run(code) == []
 

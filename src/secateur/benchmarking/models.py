@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from secateur.litert.sizes import read_bytes
+from secateur.litert._paths import read_bytes
 
 # The tensor types that numpy has, by their number in the schema.
 _DTYPES = {

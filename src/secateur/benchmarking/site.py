@@ -19,7 +19,7 @@ from secateur.benchmarking import litertjs
 from secateur.benchmarking.models import with_fixed_shapes
 from secateur.benchmarking.targets.base import Job, Outcome, Progress
 from secateur.benchmarking.targets.web import BUILDS, read_web_runs
-from secateur.litert.sizes import read_bytes
+from secateur.litert._paths import read_bytes
 
 _WEB = Path(__file__).parent / "web"
 _CDN = "https://cdn.jsdelivr.net"

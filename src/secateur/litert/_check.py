@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from secateur.litert.graph import DTYPES, bits, indices, raw, text
-from secateur.litert.sparse_encoding import check_sparsity
 
 _VERSION = 3
 # No runtime could hold a larger tensor, and a damaged shape must not make one try.
@@ -108,6 +107,8 @@ def _check_tensor(model: Any, tensor: Any) -> None:
     if tensor.sparsity is not None:
         if tensor.type not in DTYPES:
             raise ValueError(f"a sparse encoding of type {tensor.type} is not known")
+        from secateur.litert.sparse_encoding import check_sparsity  # few files need it
+
         check_sparsity(tensor.sparsity, shape, len(data) * 8 // width)
     elif len(data) * 8 < size * width:
         raise ValueError(f"it lacks {size - len(data) * 8 // width} of its {size} values")

@@ -9,11 +9,11 @@ import os
 
 import numpy as np
 
+from secateur.litert._paths import read_bytes
 from secateur.litert.flatbuffer import read_model
 from secateur.litert.graph import indices
 from secateur.litert.running import Call, Run, RunError, entries, run_files
 from secateur.litert.signature import InputSpec
-from secateur.litert.sizes import read_bytes
 
 # Seconds; the work may be long, and no user waits for ever.
 _DAY = 86_400.0

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from secateur.litert._files import check_folder, write_atomic
+from secateur.litert._paths import read_bytes
 from secateur.litert.compare import Comparison, Reference, compare, in_order
 from secateur.litert.convert import check_quantize, convert_model
 from secateur.litert.flatbuffer import read_model
@@ -20,7 +21,7 @@ from secateur.litert.representative import Sample, samples_of
 from secateur.litert.running import Call, Run, RunError, entries, random_call, run_files
 from secateur.litert.shrink import SparseFile, dense_file, sparse_file
 from secateur.litert.signature import InputSpec, signature_of
-from secateur.litert.sizes import measure, read_bytes
+from secateur.litert.sizes import measure
 from secateur.litert.storage import SPARSE_MODES
 from secateur.litert.tensors import read_tensors, tensor_info
 from secateur.litert.weights import stored_bytes

@@ -12,7 +12,6 @@ import contextlib
 import mmap
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,8 @@ from flatbuffers.builder import BuilderSizeError
 
 from secateur.litert._check import check_model
 from secateur.litert._pack import pack
+from secateur.litert._paths import existing
 from secateur.litert._unpack import unpack
-from secateur.litert.sizes import missing
 
 _IDENTIFIER = b"TFL3"
 # The offsets in a flatbuffer are signed numbers of 32 bits.
@@ -57,7 +56,7 @@ def read_model(file: str | os.PathLike[str] | bytes) -> Any:
     """
     if isinstance(file, bytes):
         return _parse(memoryview(file), f"{len(file)} bytes")
-    path = _existing(file)
+    path = _readable(file)
     # numpy asks for large pages, which take half as long to get as many small ones.
     return _parse(np.fromfile(path, np.uint8).data.toreadonly(), _shown(file))
 
@@ -81,7 +80,7 @@ def map_model(file: str | os.PathLike[str]) -> Any:
     Example:
         >>> model = map_model("model.tflite")  # doctest: +SKIP
     """
-    with _existing(file).open("rb") as opened:
+    with open(_readable(file), "rb") as opened:
         length = os.fstat(opened.fileno()).st_size
         data = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) if length else b""
     return _parse(memoryview(data), _shown(file))
@@ -157,12 +156,11 @@ def write_model(model: Any) -> bytes:
         raise error from cause
 
 
-def _existing(file: str | os.PathLike[str]) -> Path:
-    path = Path(file)
-    if not path.is_file():
-        raise missing(path)
-    if path.stat().st_size > _MOST_BYTES:
-        raise _too_large(f"file={_shown(file)}, {path.stat().st_size} bytes")
+def _readable(file: str | os.PathLike[str]) -> str:
+    path = existing(file)
+    size = os.path.getsize(path)
+    if size > _MOST_BYTES:
+        raise _too_large(f"file={_shown(file)}, {size} bytes")
     return path
 
 

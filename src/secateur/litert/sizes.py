@@ -5,7 +5,8 @@ from __future__ import annotations
 import gzip
 import os
 from dataclasses import dataclass
-from pathlib import Path
+
+from secateur.litert._paths import read_bytes
 
 
 @dataclass(frozen=True)
@@ -41,18 +42,3 @@ def measure(file: str | os.PathLike[str] | bytes) -> Size:
     """
     data = file if isinstance(file, bytes) else read_bytes(file)
     return Size(len(data), len(gzip.compress(data, compresslevel=9, mtime=0)))
-
-
-def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """Read a file, with an error that names it where there is none."""
-    path = Path(path)
-    if not path.is_file():
-        raise missing(path)
-    return path.read_bytes()
-
-
-def missing(path: Path) -> FileNotFoundError:
-    """The error for a file that is not there."""
-    return FileNotFoundError(
-        f"There is no such file. Check the path and its suffix. Received: path={str(path)!r}"
-    )

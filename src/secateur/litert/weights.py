@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +18,6 @@ from secateur.litert.graph import (
     text,
     values,
 )
-from secateur.litert.sparse_encoding import decode
 
 # For each kind of operator that has weights: which of its inputs they are, and their axis of output
 # channels, or of rows of a table.
@@ -35,8 +33,7 @@ _OPERANDS = {
 }
 
 
-@dataclass(frozen=True)
-class Use:
+class Use(NamedTuple):
     """An operator that reads a weight.
 
     Args:
@@ -52,8 +49,7 @@ class Use:
     axis: int
 
 
-@dataclass(frozen=True)
-class Weight:
+class Weight(NamedTuple):
     """A constant that operators use as weights.
 
     Args:
@@ -101,6 +97,8 @@ def dense_values(model: Any, tensor: Any) -> np.ndarray:
     """
     stored, dims = values(model, tensor), shape(tensor)
     if tensor.sparsity is not None:
+        from secateur.litert.sparse_encoding import decode  # few files need it
+
         return decode(stored, tensor.sparsity, dims)
     return stored[: math.prod(dims)].reshape(dims)
 

@@ -1,20 +1,18 @@
 """A sparse runtime for the CPU: LiteRT's `Interpreter` for pruned models, several times faster.
 
-Imports neither Keras nor TensorFlow.
+Imports neither Keras nor TensorFlow. The names below are loaded on first use.
 """
 
-from secateur.runtime._terms import Reason
-from secateur.runtime.interpreter import Interpreter
-from secateur.runtime.plan import Plan, PlannedLayer
-from secateur.runtime.profile import LayerTime, Profile
-from secateur.runtime.signature import SignatureRunner
+from secateur._lazy import lazy
 
-__all__ = [
-    "Interpreter",
-    "LayerTime",
-    "Plan",
-    "PlannedLayer",
-    "Profile",
-    "Reason",
-    "SignatureRunner",
-]
+_HOME = {
+    "Interpreter": "interpreter",
+    "LayerTime": "profile",
+    "Plan": "plan",
+    "PlannedLayer": "plan",
+    "Profile": "profile",
+    "Reason": "_terms",
+    "SignatureRunner": "signature",
+}
+
+__getattr__, __dir__, __all__ = lazy(__name__, _HOME)

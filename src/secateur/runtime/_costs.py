@@ -7,7 +7,7 @@ MobileNets, EfficientNetB0 and ResNet50.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from secateur.runtime._forms import Activation
 from secateur.runtime._operations import (
@@ -23,8 +23,7 @@ from secateur.runtime._signatures import Function
 from secateur.runtime._units import Unit
 
 
-@dataclass(frozen=True)
-class Rates:
+class Rates(NamedTuple):
     """How fast one side is; all but those in nanoseconds are counts a nanosecond.
 
     Args:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from secateur.runtime._signatures import CActivation, CEpilogue, CWindow, Function
 
 Shape = tuple[int, int, int]  # channels, height, width
 
 
-@dataclass(frozen=True)
-class Activation:
+class Activation(NamedTuple):
     """A function of single numbers, such as `Activation(Function.CLAMP, 0, 6)` for relu6."""
 
     function: Function = Function.IDENTITY
@@ -28,8 +27,7 @@ RELU6 = Activation(Function.CLAMP, 0.0, 6.0)
 RELU_N1_TO_1 = Activation(Function.CLAMP, -1.0, 1.0)
 
 
-@dataclass(frozen=True)
-class Epilogue:
+class Epilogue(NamedTuple):
     """What follows in the same pass: `second(first(result) + residual)`."""
 
     first: Activation = IDENTITY
@@ -41,8 +39,7 @@ class Epilogue:
         return CEpilogue(self.first._c(), residual, self.second._c())
 
 
-@dataclass(frozen=True)
-class Window:
+class Window(NamedTuple):
     """A window that moves over an image; `padding` is (top, left, bottom, right)."""
 
     kernel: tuple[int, int] = (1, 1)

@@ -10,7 +10,6 @@ import ctypes
 import functools
 import os
 import sys
-from pathlib import Path
 
 from secateur.runtime._signatures import SIGNATURES
 
@@ -30,10 +29,10 @@ class NativeError(ValueError):
     """The native library refused a call; the message is its reason."""
 
 
-def candidates() -> list[Path]:
+def candidates() -> list[str]:
     """Where the library may be: in the source tree, or where the package is installed."""
-    found = [Path(__file__).parent / LIBRARY]
-    if found[0].is_file():
+    found = [os.path.join(os.path.dirname(__file__), LIBRARY)]
+    if os.path.isfile(found[0]):
         return found
     import importlib.metadata  # takes as long to import as all of the runtime
 
@@ -42,7 +41,7 @@ def candidates() -> list[Path]:
     except importlib.metadata.PackageNotFoundError:
         return found
     # An editable install leaves the sources where they are and the library in site-packages.
-    return [*found, Path(str(installed.locate_file(f"secateur/runtime/{LIBRARY}")))]
+    return [*found, str(installed.locate_file(f"secateur/runtime/{LIBRARY}"))]
 
 
 @functools.cache
@@ -53,18 +52,18 @@ def library() -> ctypes.CDLL:
         NativeMissingError: If there is none, it does not load, or is of another version.
     """
     override = os.environ.get("SECATEUR_NATIVE_LIBRARY")
-    paths = [Path(override)] if override else candidates()
-    path = next((p for p in paths if p.is_file()), None)
+    paths = [override] if override else candidates()
+    path = next((p for p in paths if os.path.isfile(p)), None)
     if path is None:
         raise NativeMissingError(
             "The native part of secateur.runtime is not installed: it is compiled while secateur "
             "is installed, where there is a C++17 compiler (such as g++ or clang++). Install one, then "
             "secateur again: `pip install --force-reinstall --no-deps --no-cache-dir secateur`. "
             "Everything else in secateur works without. "
-            f"Received: looked for {', '.join(map(str, paths))}"
+            f"Received: looked for {', '.join(paths)}"
         )
     try:
-        loaded = ctypes.CDLL(str(path))
+        loaded = ctypes.CDLL(path)
         version = loaded.secateur_api_version()
     except (OSError, AttributeError) as error:
         raise NativeMissingError(

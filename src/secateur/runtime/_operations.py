@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,8 +15,7 @@ from secateur.runtime._pruned import Pruned
 from secateur.runtime._signatures import Binary, Function, Pool, Resize
 
 
-@dataclass(frozen=True)
-class Weights:
+class Weights(NamedTuple):
     """Weights that are read from the file whenever they are asked for, so that none stay around.
 
     Args:
@@ -51,7 +50,7 @@ class Weights:
         return 1 - self.nonzeros / self.size if self.size else 0.0
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Operation:
     """One operation of the native library.
 
@@ -90,7 +89,7 @@ class Operation:
         return False
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Convolution(Operation):
     """A convolution, or a fully connected layer as one of 1 x 1."""
 
@@ -143,7 +142,6 @@ class Convolution(Operation):
         return True
 
 
-@dataclass(eq=False)
 class Depthwise(Convolution):
     """A convolution of each channel by itself; weights are (height, width, out_channels)."""
 
@@ -163,7 +161,7 @@ class Depthwise(Convolution):
         program.depthwise_conv2d(source, out, weights, self.bias, self.window, epilogue)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Unary(Operation):
     """A function of each number."""
 
@@ -179,7 +177,7 @@ class Unary(Operation):
         program.unary(values[self.inputs[0]], out, self.function)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Elementwise(Operation):
     """Two images into one; `constants` holds an operand that is in the file, by its place."""
 
@@ -209,7 +207,7 @@ class Elementwise(Operation):
         return True
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Pooling(Operation):
     """The largest or the mean number under a window."""
 
@@ -228,7 +226,6 @@ class Pooling(Operation):
         program.pool(self.function, source, out, self.window, self.activation)
 
 
-@dataclass(eq=False)
 class Mean(Operation):
     """The mean over all pixels."""
 
@@ -237,7 +234,7 @@ class Mean(Operation):
         program.mean(values[self.inputs[0]], out)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Resizing(Operation):
     """Another height and width."""
 
@@ -256,7 +253,6 @@ class Resizing(Operation):
         program.resize(self.function, values[self.inputs[0]], out, *flags)
 
 
-@dataclass(eq=False)
 class Concatenation(Operation):
     """Images one after the other, along the channels."""
 
@@ -265,7 +261,7 @@ class Concatenation(Operation):
         program.concat([values[tensor] for tensor in self.inputs], out)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Padding(Operation):
     """An image within a larger one."""
 
@@ -277,7 +273,7 @@ class Padding(Operation):
         program.pad(values[self.inputs[0]], out, self.before, self.fill)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Slice(Operation):
     """A part of an image."""
 
@@ -288,7 +284,6 @@ class Slice(Operation):
         program.slice(values[self.inputs[0]], out, self.begin)
 
 
-@dataclass(eq=False)
 class Reshape(Operation):
     """The same numbers in another shape."""
 
@@ -297,7 +292,7 @@ class Reshape(Operation):
         program.reshape(values[self.inputs[0]], out)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Softmax(Operation):
     """Softmax over the channels of each pixel."""
 

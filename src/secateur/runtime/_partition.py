@@ -16,7 +16,7 @@ from secateur.runtime._units import Unit
 _LEAST_GAIN = 0.05
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Segment:
     """Units that run one after the other on one side.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,8 +16,10 @@ from secateur.runtime._reading import Graph
 from secateur.runtime._steps import LiteRTStep, NativeStep, Place, Refused, Step, connect
 from secateur.runtime._terms import Reason
 from secateur.runtime._units import Unit, find_units
-from secateur.runtime.plan import Plan, PlannedLayer
-from secateur.runtime.profile import LayerTime
+
+if TYPE_CHECKING:
+    from secateur.runtime.plan import Plan
+    from secateur.runtime.profile import LayerTime
 
 
 class Session:
@@ -70,6 +72,8 @@ class Session:
     @functools.cached_property
     def plan(self) -> Plan:
         """Where each layer runs, and why; in words only for who asks."""
+        from secateur.runtime.plan import Plan, PlannedLayer
+
         native = [step for step in self.steps if isinstance(step, NativeStep)]
         return Plan(
             layers=tuple(PlannedLayer(kernel=self._kernel(x), **x) for x in self._layers),
@@ -119,6 +123,8 @@ class Session:
 
     def times(self, runs: int) -> list[LayerTime]:
         """Run several times and take the median time of each layer."""
+        from secateur.runtime.profile import LayerTime
+
         layers = [layer for i, step in enumerate(self.steps) for layer in _rows(i, step)]
         seconds = np.zeros((runs, len(layers)))
         for run in seconds:

@@ -19,7 +19,7 @@ from secateur.runtime._signatures import Binary, Function
 from secateur.runtime._terms import NotNative, Reason
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Unit:
     """Operators that run together.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter as LiteRT
@@ -11,7 +11,9 @@ from ai_edge_litert.interpreter import Interpreter as LiteRT
 from secateur.runtime import _native
 from secateur.runtime._reading import Graph
 from secateur.runtime._terms import Reason
-from secateur.runtime.profile import LayerTime
+
+if TYPE_CHECKING:
+    from secateur.runtime.profile import LayerTime
 
 # A model is worth a closer look from this share of zeros in some weight.
 _LEAST_ZEROS = 0.3
@@ -88,6 +90,8 @@ def litert(source: str | bytes, threads: int, **options: Any) -> Any:
 
 def time_of(interpreter: Any, runs: int) -> LayerTime:
     """The median time of a model in LiteRT."""
+    from secateur.runtime.profile import LayerTime  # only who profiles needs it
+
     seconds = []
     for _ in range(runs):
         start = time.perf_counter()

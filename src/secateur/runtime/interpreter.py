@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,9 +18,11 @@ from secateur.runtime._session import Session
 from secateur.runtime._shapes import fix_reshapes
 from secateur.runtime._sound import check_sound
 from secateur.runtime._terms import Reason
-from secateur.runtime.plan import Plan
-from secateur.runtime.profile import Profile
 from secateur.runtime.signature import SignatureRunner
+
+if TYPE_CHECKING:
+    from secateur.runtime.plan import Plan
+    from secateur.runtime.profile import Profile
 
 
 class Interpreter:
@@ -70,6 +72,7 @@ class Interpreter:
         self._threads = num_threads or 1
         self._always = native == "always"
         self._session: Session | None = None
+        self._whole_plan: Plan | None = None  # that leaves all layers to LiteRT
         self._shapes: dict[int, Dims] | None = None  # of inputs, for which there is a plan
         self._ready = False
         if experimental_delegates:
@@ -82,7 +85,7 @@ class Interpreter:
             reason = _whole.why_not_graph(graph, native)
             if reason is None:
                 prune_ahead(graph)
-        self._plan = Plan(reason=reason or "")
+        self._reason = reason or ""  # why LiteRT runs the whole file
         self._graph = graph if reason is None else None  # only until there is a plan
         self._ends = None if self._graph is None else Ends(self._graph, tensors)
         self._whole = None if self._ends is not None else self._litert(**experimental)
@@ -136,7 +139,8 @@ class Interpreter:
         if session is not None and session.native:
             self._session = session
         else:
-            self._plan = Plan(reason=Reason.UNREADABLE) if session is None else session.plan
+            self._reason = Reason.UNREADABLE  # unless there is a plan, which says more
+            self._whole_plan = None if session is None else session.plan
             self._whole = self._litert()
             for tensor, dims in ends.given().items():
                 self._whole.resize_tensor_input(tensor, dims)
@@ -295,7 +299,11 @@ class Interpreter:
         """
         if not self._ready:
             self.allocate_tensors()
-        return self._plan if self._session is None else self._session.plan
+        from secateur.runtime.plan import Plan
+
+        if self._session is not None:
+            return self._session.plan
+        return self._whole_plan or Plan(reason=self._reason)
 
     def profile(self, runs: int = 20) -> Profile:
         """Run the model on the inputs that it has now, and time each layer.
@@ -309,6 +317,8 @@ class Interpreter:
         Raises:
             ValueError: If `runs` is below 1.
         """
+        from secateur.runtime.profile import Profile
+
         if runs < 1:
             raise ValueError(f"At least one run is needed. Received: runs={runs}")
         if not self._ready:

@@ -17,7 +17,7 @@ from secateur.benchmarking.models import with_fixed_shapes
 from secateur.benchmarking.process import job_folder, run_worker
 from secateur.benchmarking.profile import read_profile
 from secateur.benchmarking.targets.base import Job, Kernel, ModelRun, Outcome, Target
-from secateur.litert.sizes import read_bytes
+from secateur.litert._paths import read_bytes
 
 _WORKERS = Path(__file__).parent.parent / "workers"
 

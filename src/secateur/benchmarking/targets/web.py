@@ -15,7 +15,7 @@ from secateur.benchmarking.machine import this_machine
 from secateur.benchmarking.models import with_fixed_shapes
 from secateur.benchmarking.process import job_folder, run_worker
 from secateur.benchmarking.targets.base import Job, ModelRun, Outcome, Progress, Target, silent
-from secateur.litert.sizes import read_bytes
+from secateur.litert._paths import read_bytes
 
 _SCRIPT = Path(__file__).parent.parent / "web" / "node.mjs"
 # Older versions of Node have it, but behind a flag that newer ones do not know.
