@@ -16,7 +16,9 @@ struct secateur_pruned {
   std::shared_ptr<secateur::Pruned> weights;  // programs have a share in them
 };
 
-struct secateur_ahead : secateur::Ahead {};
+struct secateur_ahead : secateur::Ahead {
+  std::shared_ptr<secateur::Pages> pages = std::make_shared<secateur::Pages>();  // of what is pruned
+};
 
 using namespace secateur;
 
@@ -102,10 +104,15 @@ int32_t secateur_pruned_kept(const secateur_pruned* pruned) {
 }
 void secateur_pruned_free(secateur_pruned* pruned) { delete pruned; }
 
-secateur_ahead* secateur_ahead_create(void) { return new (std::nothrow) secateur_ahead; }
+secateur_ahead* secateur_ahead_create(void) {
+  secateur_ahead* ahead = nullptr;
+  adding(&ahead, [&] { ahead = new secateur_ahead; });
+  return ahead;
+}
 int32_t secateur_prune_ahead(secateur_ahead* ahead, const secateur_pruned* pruned) {
   return adding(ahead, [&] {
     if (!pruned) refuse("Weights are missing", "weights", "NULL");
+    pruned->weights->set_pages(ahead->pages);
     ahead->add(pruned->weights);
   });
 }

@@ -10,12 +10,13 @@ Pruned::Pruned(const Kernels& kernels, const float* weights, int32_t rows, int64
 void Pruned::work() {
   count_ = 0;  // should memory have run out before
   kept_ = true;
+  columns_ = Unset<int32_t>(pages_.get());
+  values_ = Unset<float>(pages_.get());
   starts_.assign(1, 0);
   starts_.reserve(static_cast<size_t>(row_count_) + 1);
-  grow(static_cast<size_t>(row_count_ * depth_ / 8));
   for (int32_t row = 0; row < row_count_ && count_ >= 0; row++) {
     if (kept_) {
-      add(weights_ + row * depth_);
+      add(weights_ + row * depth_, row * depth_);
       // More than three in four: they are left out nowhere. Some rows tell.
       const int64_t seen = (row + 1) * depth_;
       kept_ = count_ >= 0 && (keep_ || seen < 4096 || count_ <= seen / 4 * 3);
@@ -30,14 +31,16 @@ void Pruned::work() {
   }
 }
 
-void Pruned::grow(size_t size) {
-  columns_.resize(size);
-  values_.resize(size);
-}
-
-void Pruned::add(const float* row) {
-  const auto needed = static_cast<size_t>(count_ + depth_ + kernels_.lanes);  // also if none is 0
-  if (values_.size() < needed) grow(std::max(needed, 2 * values_.size()));
+void Pruned::add(const float* row, int64_t seen) {
+  const int64_t needed = count_ + depth_ + kernels_.lanes;  // also if none is 0
+  if (static_cast<int64_t>(values_.size()) < needed) {
+    // As many as there will be if the rest is like what was seen, and an eighth more.
+    const double all = static_cast<double>(row_count_) * static_cast<double>(depth_);
+    const double share = seen ? static_cast<double>(count_) / static_cast<double>(seen) : 0.0;
+    const auto size = static_cast<size_t>(std::max<double>(1.125 * share * all, 2.0 * needed));
+    columns_.resize(size);
+    values_.resize(size);
+  }
   const int64_t n = kernels_.compress(row, depth_, columns_.data() + count_, values_.data() + count_);
   const bool finite = kernels_.count_nonzero(values_.data() + count_, n) >= 0;
   count_ = finite ? count_ + n : -1;

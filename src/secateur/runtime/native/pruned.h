@@ -19,6 +19,8 @@ class Pruned : public Task {
   // `weights` of `rows` rows of `depth` each, which stay where they are until the task is finished: the rest may
   // be called only then. Where too many are not 0, they are only counted, unless `keep`.
   Pruned(const Kernels& kernels, const float* weights, int32_t rows, int64_t depth, bool keep);
+  // Where what is kept shall lie, told before the task is finished.
+  void set_pages(std::shared_ptr<Pages> pages) { pages_ = std::move(pages); }
   // How many are not 0; -1 if one of them is infinite or no number.
   int64_t count() const { return count_; }
   bool kept() const { return kept_; }
@@ -29,8 +31,7 @@ class Pruned : public Task {
 
  private:
   void work() override;
-  void grow(size_t size);
-  void add(const float* row);
+  void add(const float* row, int64_t seen);
 
   const Kernels& kernels_;
   const float* weights_;
@@ -38,6 +39,7 @@ class Pruned : public Task {
   int64_t depth_;
   bool keep_, kept_ = true;
   int64_t count_ = 0;
+  std::shared_ptr<Pages> pages_;
   std::vector<int32_t> starts_;
   Unset<int32_t> columns_;
   Unset<float> values_;
