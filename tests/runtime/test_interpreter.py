@@ -1,6 +1,8 @@
 """The methods of LiteRT's interpreter: same details, same results, same kinds of errors."""
 
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -83,6 +85,27 @@ def test_a_file_by_its_path(tmp_path):
         found = outputs_of(Interpreter(given, native="always"), *INPUTS)
         np.testing.assert_allclose(found[0], expected[0], rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(found[1], expected[1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_neither_file_nor_thread_stays_behind_loading(tmp_path):
+    path = tmp_path / "model.tflite"
+    path.write_bytes(network())
+
+    def mapped():
+        return str(path) in Path("/proc/self/maps").read_text()
+
+    def threads():
+        return len(list(Path("/proc/self/task").iterdir()))
+
+    before = threads()
+    found = Interpreter(path, native="always")
+    assert mapped()  # until there is a plan
+    found.allocate_tensors()
+    for _ in range(20):
+        Interpreter(path, native="always")  # dropped while weights are pruned
+    assert not mapped()
+    assert threads() <= before
 
 
 def test_signatures_by_name():
