@@ -38,6 +38,8 @@ void Pruned::add(const float* row, int64_t seen) {
     const double all = static_cast<double>(row_count_) * static_cast<double>(depth_);
     const double share = seen ? static_cast<double>(count_) / static_cast<double>(seen) : 0.0;
     const auto size = static_cast<size_t>(std::max<double>(1.125 * share * all, 2.0 * needed));
+    columns_.reserve(size);
+    values_.reserve(size);
     columns_.resize(size);
     values_.resize(size);
   }

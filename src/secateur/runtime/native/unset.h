@@ -12,6 +12,7 @@ namespace secateur {
 template <class T>
 struct UnsetAllocator {
   using value_type = T;
+  using propagate_on_container_move_assignment = std::true_type;
   UnsetAllocator(Pages* pages = nullptr) : pages(pages) {}
   template <class U>
   UnsetAllocator(const UnsetAllocator<U>& other) : pages(other.pages) {}
