@@ -54,7 +54,8 @@ def find_units(graph: Graph) -> list[Unit]:
             units[place] = _single(graph, place, place < graph.known)
     _fuse(graph, units)
     needed = _needed(graph, list(units.values()))
-    for unit in needed:  # now, as until here another thread may have been at it
+    # Now, as until here another thread was at it; from behind, as that one comes from the front.
+    for unit in reversed(needed):
         if isinstance(unit.operation, Convolution) and unit.operation.weights.pruned.count is None:
             unit.operation, unit.reason = None, Reason.TYPE
     return needed
