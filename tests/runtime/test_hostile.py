@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter as LiteRT
 from runtime_files import KINDS, File, compare, outputs_of, values
 
 from secateur.litert import read_model, write_model
-from secateur.runtime import Interpreter
+from secateur.runtime import Interpreter, Reason
 from support import only
 
 pytestmark = only("tensorflow")  # needs no Keras: the files are made by hand
@@ -190,6 +191,26 @@ def test_weights_that_are_no_numbers_are_left_to_litert(bad):
     assert interpreter.plan().segments == ("LiteRT",)
     np.testing.assert_array_equal(found[..., 2], np.full((1, 2, 2), bad, "float32"))
     np.testing.assert_array_equal(found[..., 0], 0)
+
+
+def test_only_what_is_fused_with_such_weights_is_left_to_litert():
+    file = File()
+    x = file.input((1, 6, 6, 8))
+    y = file.conv(x, 16)
+    good = file.weights
+    file.weights = lambda shape, zeros: np.where(np.eye(*shape[::3])[:, None, None], np.inf, 0)
+    bad = file.unary("RELU", file.conv(y, 16))
+    file.weights = good
+    content = file.file([bad, file.conv(y, 12)])
+    interpreter = Interpreter(model_content=content, native="always")
+    image = values(1, 6, 6, 8)
+    found = outputs_of(interpreter, image)
+    expected = outputs_of(LiteRT(model_content=content), image)
+    for mine, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-4)
+    layers = {layer.operators: layer for layer in interpreter.plan().layers}
+    assert layers["CONV_2D", "RELU"].reason == Reason.TYPE
+    assert layers["CONV_2D",].where == "native"
 
 
 def test_names_that_are_no_text():
