@@ -14,8 +14,8 @@ from secateur.runtime._reading import Graph
 from secateur.runtime._terms import NotNative, Reason, fused, image, need, options_of, window_of
 
 _MOST_WEIGHTS = 2**28
-# Their kernels begin with the output channels.
-_LARGE = ("CONV_2D", "FULLY_CONNECTED")
+# Their weights begin with the output channels, as `Pruned` takes them; others are few.
+_PRUNED_AHEAD = ("CONV_2D", "FULLY_CONNECTED")
 
 
 def prune_ahead(graph: Graph) -> None:
@@ -31,16 +31,13 @@ def prune_ahead(graph: Graph) -> None:
     """
     graph.ahead = Ahead()
     for kind, inputs in zip(graph.kinds, graph.reads, strict=True):
-        if kind in _LARGE and len(inputs) > 1 and graph.is_plain(inputs[1]):
-            _prune_ahead(graph, graph.ahead, inputs[1])
-
-
-def _prune_ahead(graph: Graph, ahead: Ahead, kernel: int) -> None:
-    weights = graph.constant(kernel)
-    if weights is None or not 0 < weights.size <= _MOST_WEIGHTS or kernel in graph.pruned:
-        return
-    graph.pruned[kernel] = Pruned(weights)
-    ahead.add(graph.pruned[kernel])
+        kernel = inputs[1] if kind in _PRUNED_AHEAD and len(inputs) > 1 else -1
+        if not graph.is_plain(kernel) or kernel in graph.pruned:
+            continue
+        weights = graph.constant(kernel)
+        if weights is not None and 0 < weights.size <= _MOST_WEIGHTS:
+            graph.pruned[kernel] = Pruned(weights)
+            graph.ahead.add(graph.pruned[kernel])
 
 
 def convolution(graph: Graph, place: int) -> Convolution:

@@ -86,13 +86,9 @@ class Graph:
 
     def is_plain(self, tensor: int) -> bool:
         """Whether a tensor's values are in the file as they are used: float32, and all of them."""
-        stored = self.tensors[tensor]
-        return (
-            tensor >= 0
-            and self.is_stored(tensor)
-            and stored.type == FLOAT32
-            and stored.sparsity is None
-        )
+        if tensor < 0 or not self.is_stored(tensor):
+            return False
+        return self.tensors[tensor].type == FLOAT32 and self.tensors[tensor].sparsity is None
 
     def is_constant(self, tensor: int) -> bool:
         """Whether a tensor's values are in the file, packed or not."""

@@ -297,10 +297,10 @@ class Interpreter:
         Returns:
             The plan for the shapes of inputs that were asked for.
         """
+        from secateur.runtime.plan import Plan  # only who asks needs it
+
         if not self._ready:
             self.allocate_tensors()
-        from secateur.runtime.plan import Plan
-
         if self._session is not None:
             return self._session.plan
         return self._whole_plan or Plan(reason=self._reason)

@@ -35,9 +35,10 @@ void Pruned::add(const float* row, int64_t seen) {
   const int64_t needed = count_ + depth_ + kernels_.lanes;  // also if none is 0
   if (static_cast<int64_t>(values_.size()) < needed) {
     // As many as there will be if the rest is like what was seen, and an eighth more.
-    const double all = static_cast<double>(row_count_) * static_cast<double>(depth_);
+    const int64_t all = row_count_ * depth_;
     const double share = seen ? static_cast<double>(count_) / static_cast<double>(seen) : 0.0;
-    const auto size = static_cast<size_t>(std::max<double>(1.125 * share * all, 2.0 * needed));
+    const auto foreseen = static_cast<int64_t>(1.125 * share * static_cast<double>(all));
+    const auto size = static_cast<size_t>(std::min(std::max(foreseen, 2 * needed), all + kernels_.lanes));
     columns_.reserve(size);
     values_.reserve(size);
     columns_.resize(size);
