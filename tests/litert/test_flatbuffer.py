@@ -19,8 +19,8 @@ from secateur.litert._schema import (
     fields_of,
     operator_name,
 )
-from secateur.litert._unpack import _Reader
-from secateur.litert.flatbuffer import map_model
+from secateur.litert._unpack import Reader
+from secateur.litert.flatbuffer import map_file, parse
 from secateur.litert.graph import indices, opcode_name, text
 from support import only
 
@@ -111,7 +111,7 @@ def test_tables_are_those_of_the_schema(kind):
     again = flatbuffers.Builder(64)
     again.Finish(found.Pack(again))
     assert bytes(again.Output()) == data
-    reader = _Reader(memoryview(data))
+    reader = Reader(memoryview(data))
     assert typed(reader.table(kind, reader.unsigned(0))) == typed(full)
 
 
@@ -206,15 +206,15 @@ def test_a_path_does_as_well_as_bytes(tmp_path):
 def test_a_file_that_is_mapped(tmp_path):
     path = tmp_path / "small.tflite"
     path.write_bytes(SMALL)
-    model = map_model(path)
+    model = parse(map_file(path), str(path))
     assert plain(model) == plain(read_model(SMALL))
     assert not model.buffers[1].data.flags.writeable
     for content in (b"", SMALL[:40], b"PK\x03\x04...."):
         path.write_bytes(content)
         with pytest.raises(ValueError, match="Received: file="):
-            map_model(str(path))
+            parse(map_file(str(path)), f"{path}")
     with pytest.raises(FileNotFoundError, match="no such file"):
-        map_model(tmp_path / "gone.tflite")
+        map_file(tmp_path / "gone.tflite")
 
 
 def test_buffers_are_aligned():

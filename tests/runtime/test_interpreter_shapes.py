@@ -10,6 +10,7 @@ from secateur import runtime
 from secateur.litert import read_model, write_model
 from secateur.runtime._inference import _RULES, infer
 from secateur.runtime._lowering import _LOWER
+from secateur.runtime._opening import opened_model
 from secateur.runtime._reading import Graph
 from support import only
 
@@ -86,7 +87,7 @@ def test_every_operator(name, batch):
     theirs = litert(content)
     theirs.resize_tensor_input(x, (batch, 7, 9, 6))
     theirs.allocate_tensors()
-    graph = Graph(read_model(content))
+    graph = Graph(opened_model(read_model(content)))
     found = infer(graph, {x: (batch, 7, 9, 6)})
     assert found is not None
     for entry in theirs.get_tensor_details()[: len(found)]:
@@ -111,7 +112,7 @@ def test_what_does_not_fit_or_is_not_known(build, shape):
     file = File()
     x = file.input((1, 7, 9, 6))
     content = file.file([build(file, x)])
-    assert infer(Graph(read_model(content)), {x: shape}) is None
+    assert infer(Graph(opened_model(read_model(content))), {x: shape}) is None
     ours = runtime.Interpreter(model_content=content, native="always")
     # LiteRT takes more without XNNPACK, or less.
     theirs = [
@@ -138,7 +139,7 @@ def test_an_operand_that_is_left_out():
     file = File()
     x = file.input((1, 4))
     y = file.op(KINDS.MAXIMUM, [x, -1], (1, 4), schema.MaximumMinimumOptionsT())
-    assert infer(Graph(read_model(file.file([y]))), {x: (1, 4)}) is None
+    assert infer(Graph(opened_model(read_model(file.file([y])))), {x: (1, 4)}) is None
 
 
 @pytest.mark.parametrize("floor", [False, True])

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from secateur.litert.graph import DTYPES, bits, indices, raw, text
+from secateur.litert._columns import Columns, columns_of
+from secateur.litert.graph import DTYPES, bits, indices
 
 _VERSION = 3
 # No runtime could hold a larger tensor, and a damaged shape must not make one try.
@@ -23,8 +24,6 @@ def check_model(model: Any) -> None:
         ValueError: If something refers to what is not there, a shape is impossible, a constant is
             shorter than its shape asks, or an operator reads what is written later.
     """
-    if model.version != _VERSION:
-        raise ValueError(f"it has version {model.version} of the format, not {_VERSION}")
     for name, parts in (
         ("subgraphs", model.subgraphs),
         ("buffers", model.buffers),
@@ -35,39 +34,70 @@ def check_model(model: Any) -> None:
     if not model.subgraphs:
         raise ValueError("it has no subgraph")
     for graph in model.subgraphs:
-        _check_graph(model, graph)
-    _inside(indices(model.metadataBuffer), len(model.buffers), "buffer of metadata")
-    _inside([entry.buffer for entry in model.metadata or ()], len(model.buffers), "buffer")
+        _check_references(model, graph)
+        check_columns(columns_of(model, graph))
+    tensors = [len(graph.tensors or ()) for graph in model.subgraphs]
+    check_head(model, len(model.buffers), tensors)
+
+
+def check_head(model: Any, buffers: int, tensors: Sequence[int]) -> None:
+    """Check what a file says besides its subgraphs.
+
+    Args:
+        model: A `ModelT`.
+        buffers: How many buffers it has.
+        tensors: How many tensors each of its subgraphs has.
+
+    Raises:
+        ValueError: As `check_model`.
+    """
+    if model.version != _VERSION:
+        raise ValueError(f"it has version {model.version} of the format, not {_VERSION}")
+    _inside(indices(model.metadataBuffer), buffers, "buffer of metadata")
+    _inside([entry.buffer for entry in model.metadata or ()], buffers, "buffer")
     for signature in model.signatureDefs or ():
-        _inside([signature.subgraphIndex], len(model.subgraphs), "subgraph of a signature")
-        tensors = len(model.subgraphs[signature.subgraphIndex].tensors or ())
+        _inside([signature.subgraphIndex], len(tensors), "subgraph of a signature")
         for entry in (*(signature.inputs or ()), *(signature.outputs or ())):
-            _inside([entry.tensorIndex], tensors, "tensor of a signature")
+            _inside([entry.tensorIndex], tensors[signature.subgraphIndex], "tensor of a signature")
 
 
-def _check_graph(model: Any, graph: Any) -> None:
-    tensors, buffers = graph.tensors or (), len(model.buffers)
-    for tensor in tensors:
-        _inside((tensor.buffer,), buffers, "buffer of a tensor")
+def check_columns(columns: Columns) -> None:
+    """Check a subgraph.
+
+    Args:
+        columns: Its columns.
+
+    Raises:
+        ValueError: As `check_model`.
+    """
+    tensors = len(columns.types)
+    for number in range(tensors):
         try:
-            _check_tensor(model, tensor)
+            _check_tensor(columns, number)
         except ValueError as error:
-            raise ValueError(f"tensor {text(tensor.name)!r}: {error}") from error
-    _inside(indices(graph.inputs), len(tensors), "input")
-    _inside(indices(graph.outputs), len(tensors), "output")
-    operators = graph.operators or ()
-    outputs = [indices(operator.outputs) for operator in operators]
-    written = {tensor for tensor in indices(graph.inputs) if tensor >= 0}
-    later = _written_by(outputs, len(tensors))
-    for operator, results in zip(operators, outputs, strict=True):
-        _inside((operator.opcodeIndex,), len(model.operatorCodes), "operator code")
-        inputs = indices(operator.inputs)
-        for numbers in (inputs, indices(operator.intermediates)):
-            _inside(numbers, len(tensors), "tensor of an operator", least=-1)
+            name = columns.name(number)
+            raise ValueError(f"tensor {name!r}: {error}") from error
+    _inside(columns.inputs, tensors, "input")
+    _inside(columns.outputs, tensors, "output")
+    written = {tensor for tensor in columns.inputs if tensor >= 0}
+    later = _written_by(columns.writes, tensors)
+    for inputs, results in zip(columns.reads, columns.writes, strict=True):
+        _inside(inputs, tensors, "tensor of an operator", least=-1)
         for tensor in inputs:
             if tensor in later and tensor not in written:
                 raise ValueError(f"an operator reads tensor {tensor} before it is written")
         written.update(results)
+
+
+def _check_references(model: Any, graph: Any) -> None:
+    """Check what columns do not have, or take for granted."""
+    tensors = len(graph.tensors or ())
+    _inside(
+        [tensor.buffer for tensor in graph.tensors or ()], len(model.buffers), "buffer of a tensor"
+    )
+    for operator in graph.operators or ():
+        _inside((operator.opcodeIndex,), len(model.operatorCodes), "operator code")
+        _inside(indices(operator.intermediates), tensors, "tensor of an operator", least=-1)
         for kind, options in (
             (operator.builtinOptionsType, operator.builtinOptions),
             (operator.builtinOptions2Type, operator.builtinOptions2),
@@ -89,33 +119,33 @@ def _written_by(outputs: list[list[int]], tensors: int) -> set[int]:
     return found
 
 
-def _check_tensor(model: Any, tensor: Any) -> None:
-    shape, signature = indices(tensor.shape), indices(tensor.shapeSignature)
+def _check_tensor(columns: Columns, number: int) -> None:
+    shape, signature = columns.shapes[number], columns.signatures[number]
     if (shape and min(shape) < 0) or (signature and min(signature) < -1):
-        raise ValueError(f"its shape is {shape or signature}")
+        raise ValueError(f"its shape is {list(shape or signature)}")
     if signature and len(signature) != len(shape):
         raise ValueError(f"it has {len(shape)} axes in one place and {len(signature)} in another")
     size = math.prod(shape)
     if size > _MOST_VALUES:
         raise ValueError(f"it has {size} values")
-    if tensor.quantization is not None and tensor.quantization.scale is not None:
-        _check_quantization(tensor.quantization, shape)
-    data = raw(model, tensor)
-    width = None if data is None else bits(tensor.type)
-    if data is None or width is None:
+    if number in columns.quantized:
+        _check_quantization(columns.tensor(number).quantization, shape)
+    length = columns.sizes[number]
+    width = bits(columns.types[number]) if length else None
+    if width is None:
         return
-    if tensor.sparsity is not None:
-        if tensor.type not in DTYPES:
-            raise ValueError(f"a sparse encoding of type {tensor.type} is not known")
+    if number in columns.sparse:
+        if columns.types[number] not in DTYPES:
+            raise ValueError(f"a sparse encoding of type {columns.types[number]} is not known")
         from secateur.litert.sparse_encoding import check_sparsity  # few files need it
 
-        check_sparsity(tensor.sparsity, shape, len(data) * 8 // width)
-    elif len(data) * 8 < size * width:
-        raise ValueError(f"it lacks {size - len(data) * 8 // width} of its {size} values")
+        check_sparsity(columns.tensor(number).sparsity, shape, length * 8 // width)
+    elif length * 8 < size * width:
+        raise ValueError(f"it lacks {size - length * 8 // width} of its {size} values")
 
 
 def _check_quantization(quantization: Any, shape: Sequence[int]) -> None:
-    scales = len(quantization.scale)
+    scales = 0 if quantization.scale is None else len(quantization.scale)
     if scales > 1:
         _inside([quantization.quantizedDimension], len(shape), "quantized axis")
         length = shape[quantization.quantizedDimension]

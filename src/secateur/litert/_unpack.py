@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,11 +34,11 @@ def unpack(data: memoryview) -> Any:
         ValueError: If a table, vector or string does not lie within the file, or if there are more
             than it can hold.
     """
-    reader = _Reader(data)
+    reader = Reader(data)
     return reader.table("Model", reader.unsigned(0))
 
 
-_Read = Callable[["_Reader", int, dict[str, Any]], Any]
+_Read = Callable[["Reader", int, dict[str, Any]], Any]
 
 
 class _Layout(NamedTuple):
@@ -60,7 +60,13 @@ class _Layout(NamedTuple):
     fields: tuple[tuple[str, int, int, _Read | None], ...]
 
 
-class _Reader:
+class Reader:
+    """Follows the offsets of a file, each of which it checks.
+
+    Args:
+        data: The file.
+    """
+
     def __init__(self, data: memoryview) -> None:
         self.data = data
         self._length = len(data)
@@ -72,11 +78,7 @@ class _Reader:
 
     def table(self, kind: str, position: int) -> Any:
         """Read a table, and all that it points to."""
-        vtable = self._vtable(position)
-        layout = self._layouts.get((kind, vtable))
-        if layout is None:
-            layout = self._layouts[kind, vtable] = self._lay_out(kind, vtable)
-        make, defaults, size, unpack_from, fields = layout
+        make, defaults, size, unpack_from, fields = self.lay_out(kind, self._vtable(position))
         self.within(position, size)
         values = unpack_from(self.data, position)
         found: Any = object.__new__(make)  # a third of the time that its own constructor takes
@@ -86,14 +88,45 @@ class _Reader:
             parts[name] = value if read is None else read(self, position + offset + value, parts)
         return found
 
+    def shallow(self, kind: str, position: int, apart: Sequence[str]) -> Any:
+        """Read a table without what some of its fields point to: of these, where it is."""
+        make, _, size, unpack_from, fields = self.lay_out(kind, self._vtable(position))
+        self.within(position, size)
+        values, found = unpack_from(self.data, position), make()
+        parts = vars(found)
+        for name, index, offset, read in fields:
+            target = position + offset + values[index]
+            if name in apart:
+                parts[name] = target
+            else:
+                parts[name] = values[index] if read is None else read(self, target, parts)
+        return found
+
     def _vtable(self, position: int) -> int:
-        self._tables_left -= 1
-        if self._tables_left < 0:
-            raise ValueError("it has more tables than a file of its size can hold")
+        self.count(1)
         self.within(position, 4)
         return position - _SIGNED(self.data, position)[0]
 
-    def _places(self, vtable: int) -> tuple[int, tuple[int, ...]]:
+    def count(self, tables: int) -> None:
+        """Refuse more tables than a file of its size can hold."""
+        self._tables_left -= tables
+        if self._tables_left < 0:
+            raise ValueError("it has more tables than a file of its size can hold")
+
+    def spend(self, size: int) -> None:
+        """Refuse vectors of more bytes than a file of its size can hold."""
+        self._bytes_left -= size
+        if self._bytes_left < 0:
+            raise ValueError("its vectors are longer than a file of its size can hold")
+
+    def lay_out(self, kind: str, vtable: int) -> _Layout:
+        """Where the fields of tables of a kind are that share a vtable."""
+        layout = self._layouts.get((kind, vtable))
+        if layout is None:
+            layout = self._layouts[kind, vtable] = self._lay_out(kind, vtable)
+        return layout
+
+    def places(self, vtable: int) -> tuple[int, tuple[int, ...]]:
         """The size of the tables of a vtable, and the place in them of each field, 0 for none."""
         self.within(vtable, 4)
         length, size = _SHORTS(self.data, vtable)
@@ -103,7 +136,7 @@ class _Reader:
         return size, struct.unpack_from(f"<{length // 2 - 2}H", self.data, vtable + 4)
 
     def _lay_out(self, kind: str, vtable: int) -> _Layout:
-        size, places = self._places(vtable)
+        size, places = self.places(vtable)
         # Fields that the schema does not name are of a later version than it.
         known = zip(places, fields_of(kind), strict=False)
         slots = [(place, field) for place, field in known if place and field.name]
@@ -130,9 +163,7 @@ class _Reader:
         count: int = _UNSIGNED(self.data, position)[0]
         size = count * width
         self.within(position + 4, size)
-        self._bytes_left -= size
-        if self._bytes_left < 0:
-            raise ValueError("its vectors are longer than a file of its size can hold")
+        self.spend(size)
         return count
 
     def text(self, position: int, _: dict[str, Any]) -> bytes:
@@ -154,7 +185,7 @@ class _Reader:
         """
         kind = member(field.what, number)
         vtable = self._vtable(position)
-        size, places = self._places(vtable)
+        size, places = self.places(vtable)
         self.within(position, size)
         if kind is None:
             if any(place >= size for place in places):
@@ -166,7 +197,7 @@ class _Reader:
         if key in self._numbers:
             return class_of(kind)(**self._numbers[key])
         found = self.table(kind, position)
-        if all(isinstance(value, int | float) for value in vars(found).values()):
+        if are_numbers(found):
             self._numbers[key] = vars(found).copy()
         return found
 
@@ -183,6 +214,11 @@ class _Reader:
                 if position >= 0
                 else "it points to before its beginning"
             )
+
+
+def are_numbers(options: Any) -> bool:
+    """Whether options say nothing but numbers, so that equal ones may be read once."""
+    return all(isinstance(value, int | float) for value in vars(options).values())
 
 
 _SIGNED, _UNSIGNED = struct.Struct("<i").unpack_from, struct.Struct("<I").unpack_from
@@ -204,7 +240,7 @@ def _reader(field: Field) -> _Read:
     if field.how == "union":
         chooser = f"{field.name}Type"
         return lambda reader, position, parts: reader.union(field, position, parts[chooser])
-    return _Reader.text
+    return Reader.text
 
 
 @functools.cache

@@ -55,42 +55,70 @@ def read_model(file: str | os.PathLike[str] | bytes) -> Any:
         `tflite/converter/schema/schema.fbs` in google-ai-edge/LiteRT.
     """
     if isinstance(file, bytes):
-        return _parse(memoryview(file), f"{len(file)} bytes")
+        return parse(memoryview(file), f"{len(file)} bytes")
     path = _readable(file)
     # numpy asks for large pages, which take half as long to get as many small ones.
-    return _parse(np.fromfile(path, np.uint8).data.toreadonly(), _shown(file))
+    return parse(np.fromfile(path, np.uint8).data.toreadonly(), shown_path(file))
 
 
-def map_model(file: str | os.PathLike[str]) -> Any:
-    """Read a `.tflite` file as `read_model` does, but leave its weights where they are.
+def map_file(file: str | os.PathLike[str]) -> memoryview:
+    """The bytes of a `.tflite` file, left where they are.
 
-    As long as any array of the model lives, the file must not be written: the arrays would change,
-    and where it becomes shorter, the operating system ends a process that reads them.
+    As long as any part of them is in use, the file must not be written: they would change, and where
+    it becomes shorter, the operating system ends a process that reads them.
 
     Args:
         file: The path of a `.tflite` file.
 
     Returns:
-        A `ModelT`. What is read of its vectors comes from the file at that moment.
+        Its bytes, read-only. What is read of them comes from the file at that moment.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no `.tflite` file, a damaged one, or one larger than 2 GiB.
+        ValueError: If it is larger than 2 GiB.
 
     Example:
-        >>> model = map_model("model.tflite")  # doctest: +SKIP
+        >>> parse(map_file("model.tflite"), "model.tflite")  # doctest: +SKIP
     """
     with open(_readable(file), "rb") as opened:
         length = os.fstat(opened.fileno()).st_size
         data = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) if length else b""
-    return _parse(memoryview(data), _shown(file))
+    return memoryview(data)
 
 
-def _shown(file: str | os.PathLike[str]) -> str:
+def shown_path(file: str | os.PathLike[str]) -> str:
+    """A path for messages."""
     return repr(os.fspath(file))
 
 
-def _parse(data: memoryview, shown: str) -> Any:
+def parse(data: memoryview, shown: str) -> Any:
+    """Read the bytes of a `.tflite` file as `read_model` does.
+
+    Args:
+        data: The bytes.
+        shown: The file, for messages.
+
+    Raises:
+        ValueError: As `read_model`.
+    """
+    check_identifier(data, shown)
+    with blaming_the_file(shown):
+        model = unpack(data)
+        _inline(model, data)
+        check_model(model)
+    return model
+
+
+def check_identifier(data: memoryview, shown: str) -> None:
+    """Refuse what is no `.tflite` file.
+
+    Args:
+        data: The bytes.
+        shown: The file, for messages.
+
+    Raises:
+        ValueError: If they are none of one, or too many.
+    """
     if len(data) > _MOST_BYTES:
         raise _too_large(f"file={shown}, {len(data)} bytes")
     if data[4:8] != _IDENTIFIER:
@@ -98,11 +126,6 @@ def _parse(data: memoryview, shown: str) -> Any:
             "This is no .tflite file: a flatbuffer with the identifier TFL3 was expected. "
             f"Received: file={shown}"
         )
-    with blaming_the_file(shown):
-        model = unpack(data)
-        _inline(model, data)
-        check_model(model)
-    return model
 
 
 @contextlib.contextmanager
@@ -160,7 +183,7 @@ def _readable(file: str | os.PathLike[str]) -> str:
     path = existing(file)
     size = os.path.getsize(path)
     if size > _MOST_BYTES:
-        raise _too_large(f"file={_shown(file)}, {size} bytes")
+        raise _too_large(f"file={shown_path(file)}, {size} bytes")
     return path
 
 

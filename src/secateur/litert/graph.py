@@ -27,7 +27,7 @@ DTYPES = {
     15: "uint32",
     16: "uint16",
 }
-FLOAT32, FLOAT16, INT8, INT4 = 0, 1, 9, 17
+FLOAT32, FLOAT16, INT32, INT8, INT4 = 0, 1, 2, 9, 17
 
 #: The bits of each type that packs several values into a byte, or that numpy does not know.
 _BITS = {17: 4, 18: 16, 19: 2, 20: 4, 21: 8, 22: 8}
@@ -114,7 +114,12 @@ def values(model: Any, tensor: Any) -> np.ndarray:
     data = raw(model, tensor)
     if data is None:
         raise ValueError(f"The tensor is no constant. Received: name={text(tensor.name)!r}")
-    dtype = np.dtype(DTYPES[tensor.type])
+    return typed(data, tensor.type)
+
+
+def typed(data: np.ndarray, tensor_type: int) -> np.ndarray:
+    """Bytes as values of a type in `DTYPES`; what is left of them is left out."""
+    dtype = np.dtype(DTYPES[tensor_type])
     return data[: len(data) // dtype.itemsize * dtype.itemsize].view(dtype)
 
 

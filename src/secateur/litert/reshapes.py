@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from secateur.litert.graph import (
+    INT32,
     add_buffer,
     consumers,
     indices,
@@ -27,7 +28,6 @@ from secateur.litert.graph import (
 
 # What computes shapes, and what is left of merged operators; they have no effect but their outputs.
 _PURE = ("PACK", "STRIDED_SLICE", "SHAPE", "RESHAPE", "MEAN")
-_INT32 = 2
 
 
 def fold_reshapes(model: Any) -> int:
@@ -66,7 +66,7 @@ def _sizes(model: Any, graph: Any, place: int | None) -> list[int] | None:
         return None
     sizes = []
     for tensor in (graph.tensors[number] for number in indices(graph.operators[place].inputs)):
-        if tensor.type != _INT32 or len(shape(tensor)):
+        if tensor.type != INT32 or len(shape(tensor)):
             return None
         sizes.append(int(values(model, tensor)[0]) if is_constant(model, tensor) else -1)
     # Nothing follows from a size of 0; a constant -1 is one that is computed, too.
@@ -78,7 +78,7 @@ def _constant(model: Any, graph: Any, sizes: list[int]) -> int:
 
     tensor = schema.TensorT()
     tensor.name, tensor.hasRank = b"shape", True
-    tensor.type, tensor.shape = _INT32, np.array([len(sizes)], np.int32)
+    tensor.type, tensor.shape = INT32, np.array([len(sizes)], np.int32)
     tensor.buffer = add_buffer(model, np.array(sizes, np.int32))
     graph.tensors.append(tensor)
     return len(graph.tensors) - 1

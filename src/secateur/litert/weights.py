@@ -95,11 +95,24 @@ def dense_values(model: Any, tensor: Any) -> np.ndarray:
     Returns:
         A read-only array.
     """
-    stored, dims = values(model, tensor), shape(tensor)
-    if tensor.sparsity is not None:
+    return shaped(values(model, tensor), shape(tensor), tensor.sparsity)
+
+
+def shaped(stored: np.ndarray, dims: tuple[int, ...], sparsity: Any = None) -> np.ndarray:
+    """The values of a constant in its shape.
+
+    Args:
+        stored: The values as the file holds them, a row.
+        dims: The shape.
+        sparsity: How they are encoded, a `SparsityParametersT`; None where they are all there.
+
+    Returns:
+        An array of that shape.
+    """
+    if sparsity is not None:
         from secateur.litert.sparse_encoding import decode  # few files need it
 
-        return decode(stored, tensor.sparsity, dims)
+        return decode(stored, sparsity, dims)
     return stored[: math.prod(dims)].reshape(dims)
 
 

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 
-from secateur.litert.graph import indices
 from secateur.runtime._forms import POINTWISE
 from secateur.runtime._operations import Convolution, Depthwise, Weights
 from secateur.runtime._pruned import Ahead, Pruned
@@ -114,7 +113,7 @@ def _output(graph: Graph, place: int) -> int:
 
 
 def _dims(graph: Graph, kernel: int, rank: int) -> tuple[int, ...]:
-    dims = tuple(indices(graph.tensors[graph.packed.get(kernel, kernel)].shape))
+    dims = graph.dims[graph.packed.get(kernel, kernel)]
     need(len(dims) == rank and min(dims) > 0 and math.prod(dims) <= _MOST_WEIGHTS, Reason.SHAPE)
     return dims
 

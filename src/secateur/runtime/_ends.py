@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 from ai_edge_litert.interpreter import Interpreter as LiteRT
 from ai_edge_litert.interpreter import OpResolverType
 
@@ -35,14 +36,15 @@ class Ends:
     """
 
     def __init__(self, graph: Graph, tensors: int) -> None:
-        stored = {tensor: _dims(graph.tensors[tensor].shape) for tensor in graph.inputs}
+        stored = {tensor: graph.dims[tensor] for tensor in graph.inputs}
         shapes = infer(graph, stored)
         #: The inputs' shapes in the file, and what follows from them.
         self._first = stored, shapes
         self._all = shapes is None
         self._tensors = tensors
-        make = without_weights if self._all else _without_operators
-        self.interpreter = _litert(make(graph.model))
+        self.interpreter = _litert(
+            without_weights(graph.model) if self._all else _without_operators(graph)
+        )
 
     def given(self) -> dict[int, Dims]:
         """The shapes that the inputs shall have."""
@@ -63,7 +65,7 @@ class Ends:
             self._take_all(graph, given)
             graph.shapes = self._found(graph)
         else:
-            graph.shapes, graph.known = shapes, len(graph.operators)
+            graph.shapes, graph.known = shapes, len(graph.kinds)
             for entry in self.interpreter.get_output_details():
                 wanted = shapes[entry["index"]]
                 if _dims(entry["shape"]) != wanted:
@@ -84,12 +86,12 @@ class Ends:
 
     def _found(self, graph: Graph) -> list[Dims | None]:
         """The shapes that LiteRT found, where it knows them before the model runs."""
-        graph.known = first_unknown(graph.model)
+        graph.known = first_unknown(graph)
         details = {entry["index"]: entry for entry in self.interpreter.get_tensor_details()}
         unknown = {tensor for place in graph.writes[graph.known :] for tensor in place}
         return [
             _dims(details[i]["shape"]) if i in details and i not in unknown else None
-            for i in range(len(graph.tensors))
+            for i in range(len(graph.types))
         ]
 
     def places(self, graph: Graph) -> dict[int, Place] | None:
@@ -137,18 +139,18 @@ def _with_operators(graph: Graph, given: Mapping[int, Dims]) -> Any:
     return interpreter
 
 
-def _without_operators(model: Any) -> bytes:
+def _without_operators(graph: Graph) -> bytes:
     """A file of the inputs and outputs only, with the same tensor numbers.
 
     Outputs are variables there: LiteRT gives memory to these though no operator writes them.
     """
-    slim, part = copy.copy(model), copy.copy(model.subgraphs[0])
+    slim, part = copy.copy(graph.head), class_of("SubGraph")()
     slim.subgraphs, slim.operatorCodes, slim.buffers = [part], [], [class_of("Buffer")()]
     slim.metadata = slim.metadataBuffer = None
+    part.inputs, part.outputs = (np.array(t, np.int32) for t in (graph.inputs, graph.outputs))
     part.operators = []
-    part.tensors = [class_of("Tensor")()] * len(part.tensors)
-    inputs, outputs = indices(part.inputs), indices(part.outputs)
-    for tensor in (*inputs, *outputs):
-        part.tensors[tensor] = end = copy.copy(model.subgraphs[0].tensors[tensor])
-        end.buffer, end.isVariable = 0, tensor in outputs
+    part.tensors = [class_of("Tensor")()] * len(graph.types)
+    for tensor in (*graph.inputs, *graph.outputs):
+        part.tensors[tensor] = end = copy.copy(graph.tensor(tensor))
+        end.buffer, end.isVariable = 0, tensor in graph.outputs
     return write_model(slim)

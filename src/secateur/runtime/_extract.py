@@ -32,8 +32,9 @@ def extract(
     Returns:
         The bytes of a file whose graph has these inputs and outputs, in this order.
     """
+    whole = graph.model.subgraphs[0]
     chosen = sorted({*places, *_unpackers(graph, places)})
-    operators = [copy.copy(graph.operators[place]) for place in chosen]
+    operators = [copy.copy(whole.operators[place]) for place in chosen]
     used = dict.fromkeys([*inputs, *outputs])
     for operator in operators:
         used.update(dict.fromkeys(t for t in _tensors(operator) if t >= 0))
@@ -47,7 +48,7 @@ def extract(
                 new = [numbers.get(tensor, -1) for tensor in indices(old)]
                 setattr(operator, name, np.array(new, np.int32))
     part = class_of("SubGraph")()
-    part.tensors, part.operators = [copy.copy(graph.tensors[t]) for t in used], operators
+    part.tensors, part.operators = [copy.copy(whole.tensors[t]) for t in used], operators
     part.inputs = np.array([numbers[t] for t in inputs], np.int32)
     part.outputs = np.array([numbers[t] for t in outputs], np.int32)
     for tensor in part.tensors:

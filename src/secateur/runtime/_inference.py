@@ -29,7 +29,7 @@ def infer(graph: Graph, given: Mapping[int, Dims]) -> list[Dims | None] | None:
         The shape of each tensor, None for those that nothing writes; or None as a whole where there
         is an operator of another kind, or one that does not take such inputs.
     """
-    shapes: list[Dims | None] = [None] * len(graph.tensors)
+    shapes: list[Dims | None] = [None] * len(graph.types)
     for tensor, dims in given.items():
         shapes[tensor] = dims
     try:
@@ -47,7 +47,7 @@ def infer(graph: Graph, given: Mapping[int, Dims]) -> list[Dims | None] | None:
 def _needed(graph: Graph) -> list[int]:
     """The operators that outputs depend on, in their order."""
     wanted, places = set(graph.outputs), []
-    for place in reversed(range(len(graph.operators))):
+    for place in reversed(range(len(graph.kinds))):
         if not wanted.isdisjoint(graph.writes[place]):
             wanted.update(graph.reads[place])
             places.append(place)
@@ -57,7 +57,7 @@ def _needed(graph: Graph) -> list[int]:
 def _stored(graph: Graph, tensor: int) -> Dims:
     if not graph.is_stored(tensor):
         raise _Unknown
-    return tuple(indices(graph.tensors[tensor].shape))
+    return graph.dims[tensor]
 
 
 class _Operator:
@@ -79,7 +79,7 @@ class _Operator:
 
     def options(self, name: str) -> Any:
         """The options, of the class that belongs to the kind of operator."""
-        options = self._graph.operators[self._place].builtinOptions
+        options = self._graph.options[self._place]
         return _there(options if type(options).__name__ == name else None)
 
 

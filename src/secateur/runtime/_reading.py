@@ -2,59 +2,64 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 
-from secateur.litert.graph import (
-    DTYPES,
-    FLOAT16,
-    FLOAT32,
-    INT8,
-    consumers,
-    indices,
-    is_constant,
-    opcode_names,
-    producers,
-    text,
-)
-from secateur.litert.weights import dense_values
+from secateur.litert._columns import Dims
+from secateur.litert.graph import DTYPES, FLOAT16, FLOAT32, INT8, INT32, typed
+from secateur.litert.weights import shaped
+from secateur.runtime._opening import Opened
 from secateur.runtime._pruned import Ahead, Pruned
-
-Dims = tuple[int, ...]
+from secateur.runtime._reshapes import targets, write_targets
 
 
 class Graph:
     """The main subgraph of a file with the shapes that its tensors have for the inputs at hand.
 
     Args:
-        model: A `ModelT`.
+        opened: The file.
 
     Attributes:
+        head: A `ModelT`, perhaps without its subgraphs and buffers.
+        types: The number of each tensor's type in the schema.
+        dims: The shape of each tensor in the file.
+        kinds: What each operator is, as "CONV_2D".
+        options: Its options; not to be changed.
         reads: The tensors that each operator reads, -1 for those that are left out.
         writes: The tensors that each operator writes.
-        kinds: What each operator is, as "CONV_2D".
         shapes: The shape of each tensor by its number, as far as anybody said; None where it is
             known only once the model runs.
         known: The number of operators before the first whose output shape is not known.
     """
 
-    def __init__(self, model: Any) -> None:
-        self.model = model
-        graph = model.subgraphs[0]
-        self.tensors: list[Any] = graph.tensors or []
-        self.operators: list[Any] = graph.operators or []
-        names = opcode_names(model)
-        self.kinds = [names[operator.opcodeIndex] for operator in self.operators]
-        self.reads = [indices(operator.inputs) for operator in self.operators]
-        self.writes = [indices(operator.outputs) for operator in self.operators]
-        self.inputs = indices(graph.inputs)
-        self.outputs = indices(graph.outputs)
-        self.readers = consumers(graph)
-        self.writers = producers(graph)
-        self._stored = [is_constant(model, tensor) for tensor in self.tensors]
+    def __init__(self, opened: Opened) -> None:
+        self.head, self._load = opened.head, opened.load
+        self._columns = columns = opened.graphs[0]
+        self.types, self.dims = [*columns.types], [*columns.shapes]
+        self.kinds, self.options = columns.kinds, columns.options
+        self.reads, self.writes = [*columns.reads], columns.writes
+        self.inputs, self.outputs = columns.inputs, columns.outputs
+        self._stored = [size > 0 for size in columns.sizes]
+        #: Tensors that are not in the file, behind the others.
+        self._added: dict[int, np.ndarray] = {}
+        self.writers = {
+            tensor: place
+            for place, written in enumerate(self.writes)
+            for tensor in written
+            if tensor >= 0
+        }
+        self._fixed = targets(columns, self.writers, self.numbers)
+        for place, target in self._fixed.items():
+            self.reads[place] = [self.reads[place][0], self._add(np.array(target, np.int32))]
+        self.readers: dict[int, list[int]] = {}
+        for place, read in enumerate(self.reads):
+            for tensor in read:
+                if tensor >= 0:
+                    self.readers.setdefault(tensor, []).append(place)
         self.packed = self._find_packed()
-        self.shapes: list[Dims | None] = [None] * len(self.tensors)
+        self.shapes: list[Dims | None] = [None] * len(self.types)
         self.known = 0
         #: Tensors as images, as far as somebody asked: channels, height, width.
         self.images: dict[int, tuple[int, int, int]] = {}
@@ -62,6 +67,38 @@ class Graph:
         self.pruned: dict[int, Pruned] = {}
         #: Who looks for them, if anybody does.
         self.ahead: Ahead | None = None
+
+    def _add(self, values: np.ndarray) -> int:
+        """Add a constant that is not in the file; return its number."""
+        number = len(self.types)
+        self.types.append(INT32)
+        self.dims.append(values.shape)
+        self._stored.append(True)
+        self._added[number] = values
+        return number
+
+    @functools.cached_property
+    def model(self) -> Any:
+        """The file as objects, with the same tensors as here; not to be changed."""
+        model = self._load()
+        write_targets(model, self._fixed)
+        return model
+
+    def tensor(self, tensor: int) -> Any:
+        """A tensor of the file as an object; not to be changed."""
+        return self._columns.tensor(tensor)
+
+    def values(self, tensor: int) -> np.ndarray:
+        """The values of a constant as the file has them, in its shape; a sparse one is decoded."""
+        if tensor in self._added:
+            return self._added[tensor]
+        stored = typed(self._columns.data(tensor), self.types[tensor])
+        sparsity = self.tensor(tensor).sparsity if self.is_sparse(tensor) else None
+        return shaped(stored, self.dims[tensor], sparsity)
+
+    def is_sparse(self, tensor: int) -> bool:
+        """Whether a constant is in a sparse encoding."""
+        return tensor in self._columns.sparse
 
     @property
     def batch(self) -> int:
@@ -88,7 +125,7 @@ class Graph:
         """Whether a tensor's values are in the file as they are used: float32, and all of them."""
         if tensor < 0 or not self.is_stored(tensor):
             return False
-        return self.tensors[tensor].type == FLOAT32 and self.tensors[tensor].sparsity is None
+        return self.types[tensor] == FLOAT32 and not self.is_sparse(tensor)
 
     def is_constant(self, tensor: int) -> bool:
         """Whether a tensor's values are in the file, packed or not."""
@@ -102,31 +139,30 @@ class Graph:
     def constant(self, tensor: int) -> np.ndarray | None:
         """The values of a constant of float32, unpacked; None where it is none."""
         source = self.packed.get(tensor, tensor)
-        stored = self.tensors[source]
-        if source < 0 or not self.is_stored(source) or self.tensors[tensor].type != FLOAT32:
+        if source < 0 or not self.is_stored(source) or self.types[tensor] != FLOAT32:
             return None
-        if stored.type not in (FLOAT32, FLOAT16, INT8):
+        if self.types[source] not in (FLOAT32, FLOAT16, INT8):
             return None
-        values = dense_values(self.model, stored)
-        return values if stored.type == FLOAT32 else _to_float(values, stored)
+        values = self.values(source)
+        return values if self.types[source] == FLOAT32 else _to_float(values, self.tensor(source))
 
     def numbers(self, tensor: int) -> list[int] | None:
         """The values of a constant of whole numbers; None where it is none."""
-        if tensor < 0 or not self.is_stored(tensor) or self.tensors[tensor].sparsity is not None:
+        if tensor < 0 or not self.is_stored(tensor) or self.is_sparse(tensor):
             return None
-        if DTYPES.get(self.tensors[tensor].type) not in ("int32", "int64"):
+        if DTYPES.get(self.types[tensor]) not in ("int32", "int64"):
             return None
-        return [int(n) for n in dense_values(self.model, self.tensors[tensor]).ravel()]
+        return self.values(tensor).ravel().tolist()
 
     def shape(self, tensor: int) -> Dims | None:
         """A tensor's shape; None where it is not known, or where it is not of float32."""
-        if tensor < 0 or self.tensors[tensor].type != FLOAT32:
+        if tensor < 0 or self.types[tensor] != FLOAT32:
             return None
         return self.shapes[tensor]
 
     def name(self, tensor: int) -> str:
         """A tensor's name in the file."""
-        return text(self.tensors[tensor].name)
+        return self._columns.name(tensor)
 
     def only_reader(self, tensor: int) -> int | None:
         """The one operator that reads a tensor, once; None where several do, or the caller does."""

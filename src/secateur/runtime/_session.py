@@ -67,7 +67,7 @@ class Session:
         self._bound: tuple[NativeStep, Addresses] | None = None
         #: The tensors that the caller reads and writes, and the constants in the file.
         self.kept = set(front)
-        self.constants = {t for t in range(len(graph.tensors)) if graph.is_stored(t)}
+        self.constants = {t for t in range(len(graph.types)) if graph.is_stored(t)}
 
     @functools.cached_property
     def plan(self) -> Plan:

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-from secateur.litert.graph import (
-    FLOAT32,
-    indices,
-    is_constant,
-    opcode_names,
-    producers,
-    text,
-)
+from secateur.litert._columns import Columns
+from secateur.litert.graph import FLOAT32
 
 _RESOURCE, _VARIANT = 13, 14
 # Operators that give numbers of the type of their first input: LiteRT chooses code by one of
@@ -36,38 +29,34 @@ _DATA = {"TRANSPOSE_CONV": 2}
 _WEIGHTED = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
 
 
-def check_sound(model: Any) -> None:
+def check_sound(columns: Columns) -> None:
     """Check what operators read and write.
 
     Args:
-        model: A `ModelT` that `read_model` returned.
+        columns: A subgraph that `check_columns` has let pass.
 
     Raises:
         ValueError: If an operator writes to a constant, something is read that nobody writes, or
             the types of an operator's tensors cannot be.
     """
-    names = opcode_names(model)
-    for graph in model.subgraphs:
-        written = producers(graph)
-        for tensor in written:
-            _need(not is_constant(model, graph.tensors[tensor]), graph, tensor, _WRITTEN)
-        known = {-1, *indices(graph.inputs), *written}
-        for operator in graph.operators or ():
-            kind = names[operator.opcodeIndex]
-            inputs, outputs = indices(operator.inputs), indices(operator.outputs)
-            for tensor in inputs:
-                if tensor not in known:
-                    _need(_needs_no_writer(model, graph, tensor), graph, tensor, _UNWRITTEN)
-                    known.add(tensor)
-            if kind in _SAME_TYPE:
-                _check_types(graph, inputs, outputs, _DATA.get(kind, 0))
-            if kind in ("DENSIFY", "DEQUANTIZE"):
-                _check_unpacking(model, graph, inputs, outputs, kind == "DENSIFY")
-            if kind in _WEIGHTED:
-                _check_weights(graph, inputs, _WEIGHTED[kind])
-        for tensor in indices(graph.outputs):
-            fits = tensor in known or _needs_no_writer(model, graph, tensor)
-            _need(fits, graph, tensor, _UNWRITTEN)
+    written = {tensor for outputs in columns.writes for tensor in outputs if tensor >= 0}
+    for tensor in written:
+        _need(not columns.sizes[tensor], columns, tensor, _WRITTEN)
+    known = {-1, *columns.inputs, *written}
+    for kind, inputs, outputs in zip(columns.kinds, columns.reads, columns.writes, strict=True):
+        for tensor in inputs:
+            if tensor not in known:
+                _need(_needs_no_writer(columns, tensor), columns, tensor, _UNWRITTEN)
+                known.add(tensor)
+        if kind in _SAME_TYPE:
+            _check_types(columns, inputs, outputs, _DATA.get(kind, 0))
+        if kind in ("DENSIFY", "DEQUANTIZE"):
+            _check_unpacking(columns, inputs, outputs, kind == "DENSIFY")
+        if kind in _WEIGHTED:
+            _check_weights(columns, inputs, _WEIGHTED[kind])
+    for tensor in columns.outputs:
+        fits = tensor in known or _needs_no_writer(columns, tensor)
+        _need(fits, columns, tensor, _UNWRITTEN)
 
 
 _WRITTEN = "an operator writes to a constant"
@@ -76,49 +65,47 @@ _SIZES = "the operands of an operator are of sizes that do not go together"
 _TYPES = "an operator takes and gives numbers of types that do not go together"
 
 
-def _needs_no_writer(model: Any, graph: Any, tensor: int) -> bool:
+def _needs_no_writer(columns: Columns, tensor: int) -> bool:
     """Whether a tensor has values without an operator: a constant, a variable, or one of none."""
-    found = graph.tensors[tensor]
-    empty = math.prod(indices(found.shape)) == 0
-    return is_constant(model, found) or bool(found.isVariable) or empty
+    stored = columns.sizes[tensor] > 0 or tensor in columns.variables
+    return stored or math.prod(columns.shapes[tensor]) == 0
 
 
-def _check_types(graph: Any, inputs: list[int], outputs: list[int], data: int) -> None:
-    _need(len(inputs) > data and inputs[data] >= 0, graph, outputs[0] if outputs else -1, _TYPES)
-    source = graph.tensors[inputs[data]].type
+def _check_types(columns: Columns, inputs: list[int], outputs: list[int], data: int) -> None:
+    _need(len(inputs) > data and inputs[data] >= 0, columns, outputs[0] if outputs else -1, _TYPES)
+    source = columns.types[inputs[data]]
     for tensor in outputs:
         if tensor < 0:
             continue
-        target = graph.tensors[tensor].type
+        target = columns.types[tensor]
         fits = (source == FLOAT32) == (target == FLOAT32)
-        _need(fits and target not in (_RESOURCE, _VARIANT), graph, tensor, _TYPES)
+        _need(fits and target not in (_RESOURCE, _VARIANT), columns, tensor, _TYPES)
 
 
-def _check_unpacking(
-    model: Any, graph: Any, inputs: list[int], outputs: list[int], dense: bool
-) -> None:
+def _check_unpacking(columns: Columns, inputs: list[int], outputs: list[int], dense: bool) -> None:
     """Constants are unpacked into memory of the size that the output has in the file."""
     fits = len(inputs) == len(outputs) == 1 and min(*inputs, *outputs) >= 0
-    _need(fits, graph, -1, _SIZES)
-    source, target = graph.tensors[inputs[0]], graph.tensors[outputs[0]]
-    same = indices(source.shape) == indices(target.shape)
-    _need(same or not is_constant(model, source), graph, outputs[0], _SIZES)
-    _need(target.type == (source.type if dense else FLOAT32), graph, outputs[0], _TYPES)
+    _need(fits, columns, -1, _SIZES)
+    source, target = inputs[0], outputs[0]
+    same = columns.shapes[source] == columns.shapes[target]
+    _need(same or not columns.sizes[source], columns, target, _SIZES)
+    fits = columns.types[target] == (columns.types[source] if dense else FLOAT32)
+    _need(fits, columns, target, _TYPES)
 
 
-def _check_weights(graph: Any, inputs: list[int], axis: int) -> None:
+def _check_weights(columns: Columns, inputs: list[int], axis: int) -> None:
     """A bias has a value for each output channel; XNNPACK does not count them."""
-    _need(len(inputs) >= 2 and inputs[1] >= 0, graph, -1, _SIZES)
-    kernel = indices(graph.tensors[inputs[1]].shape)
-    _need(len(kernel) > axis and min(kernel) > 0, graph, inputs[1], _SIZES)
+    _need(len(inputs) >= 2 and inputs[1] >= 0, columns, -1, _SIZES)
+    kernel = columns.shapes[inputs[1]]
+    _need(len(kernel) > axis and min(kernel) > 0, columns, inputs[1], _SIZES)
     if len(inputs) > 2 and inputs[2] >= 0:
-        bias = math.prod(indices(graph.tensors[inputs[2]].shape))
-        _need(bias == kernel[axis], graph, inputs[2], _SIZES)
+        bias = math.prod(columns.shapes[inputs[2]])
+        _need(bias == kernel[axis], columns, inputs[2], _SIZES)
 
 
-def _need(true: bool, graph: Any, tensor: int, what: str) -> None:
+def _need(true: bool, columns: Columns, tensor: int, what: str) -> None:
     if not true:
-        name = text(graph.tensors[tensor].name) if tensor >= 0 else ""
+        name = columns.name(tensor) if tensor >= 0 else ""
         raise ValueError(
             f"The .tflite file is damaged or half-written ({what}). Convert or copy it again. "
             f"Received: tensor {tensor} ({name!r})"

@@ -64,7 +64,7 @@ def image(graph: Graph, tensor: int) -> Shape:
     """A tensor as one image a batch entry: channels, height, width."""
     if tensor not in graph.images:
         need(tensor >= 0, Reason.KIND)
-        need(graph.tensors[tensor].type == FLOAT32, Reason.TYPE)
+        need(graph.types[tensor] == FLOAT32, Reason.TYPE)
         graph.images[tensor] = _image(graph.shapes[tensor], graph.batch)
     return graph.images[tensor]
 
@@ -97,7 +97,7 @@ def images(
 
 def options_of(graph: Graph, place: int, name: str) -> Any:
     """An operator's options, which must be of the kind that belongs to it."""
-    options = graph.operators[place].builtinOptions
+    options = graph.options[place]
     need(type(options).__name__ == name, Reason.OPTIONS)
     return options
 

@@ -49,7 +49,7 @@ def find_units(graph: Graph) -> list[Unit]:
         those whose results nobody needs, are in none.
     """
     units: dict[int, Unit] = {}  # by the place of their last operator
-    for place in range(len(graph.operators)):
+    for place in range(len(graph.kinds)):
         if not graph.is_unpacking(place):
             units[place] = _single(graph, place, place < graph.known)
     _fuse(graph, units)

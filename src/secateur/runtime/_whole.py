@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter as LiteRT
 
 from secateur.runtime import _native
+from secateur.runtime._opening import Opened
 from secateur.runtime._reading import Graph
 from secateur.runtime._terms import Reason
 
@@ -20,11 +22,11 @@ _LEAST_ZEROS = 0.3
 _STATEFUL = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE", "HASHTABLE"}
 
 
-def why_not(model: Any, native: str) -> str | None:
+def why_not(opened: Opened, native: str) -> str | None:
     """Why a model runs in LiteRT, as far as that can be told without a look at its layers.
 
     Args:
-        model: A `ModelT`.
+        opened: Its file.
         native: As for `Interpreter`.
 
     Returns:
@@ -32,11 +34,11 @@ def why_not(model: Any, native: str) -> str | None:
     """
     if native == "never":
         return Reason.NEVER
-    if len(model.subgraphs) != 1:
+    if len(opened.graphs) != 1:
         return Reason.SUBGRAPHS
-    if any(code.customCode is not None for code in model.operatorCodes):
+    if any(code.customCode is not None for code in opened.head.operatorCodes):
         return Reason.CUSTOM
-    if any(tensor.isVariable for tensor in model.subgraphs[0].tensors or ()):
+    if opened.graphs[0].variables:
         return Reason.STATE
     return None
 
@@ -73,8 +75,7 @@ def _has_zeros(graph: Graph) -> bool:
         if kind not in ("CONV_2D", "FULLY_CONNECTED") or len(inputs) < 2:
             continue
         tensor = inputs[1]
-        dims = graph.tensors[tensor].shape if tensor >= 0 else None
-        if dims is None or not 0 < int(np.prod(np.asarray(dims, object))) <= 2**28:
+        if tensor < 0 or not 0 < math.prod(graph.dims[tensor]) <= 2**28:
             continue
         values = graph.constant(tensor)
         if values is not None and np.count_nonzero(values) <= (1 - _LEAST_ZEROS) * values.size:

@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from secateur.litert.flatbuffer import map_model, read_model
-from secateur.litert.weights import dense_values
 from secateur.runtime import _whole
 from secateur.runtime._convolutions import prune_ahead
 from secateur.runtime._ends import Ends
+from secateur.runtime._opening import open_file
 from secateur.runtime._reading import Dims, Graph
 from secateur.runtime._session import Session
-from secateur.runtime._shapes import fix_reshapes
-from secateur.runtime._sound import check_sound
 from secateur.runtime._terms import Reason
 from secateur.runtime.signature import SignatureRunner
 
@@ -77,17 +74,16 @@ class Interpreter:
         self._ready = False
         if experimental_delegates:
             experimental["experimental_delegates"] = experimental_delegates
-        model, graph = _read(self._source), None
-        reason = Reason.OPTIONS_GIVEN if experimental else _whole.why_not(model, native)
-        tensors = len(model.subgraphs[0].tensors or ())
+        opened, graph = open_file(self._source), None
+        reason = Reason.OPTIONS_GIVEN if experimental else _whole.why_not(opened, native)
         if reason is None:
-            graph = _graph_of(model)
+            graph = Graph(opened)
             reason = _whole.why_not_graph(graph, native)
             if reason is None:
                 prune_ahead(graph)
         self._reason = reason or ""  # why LiteRT runs the whole file
         self._graph = graph if reason is None else None  # only until there is a plan
-        self._ends = None if self._graph is None else Ends(self._graph, tensors)
+        self._ends = None if self._graph is None else Ends(self._graph, len(opened.graphs[0].types))
         self._whole = None if self._ends is not None else self._litert(**experimental)
 
     def _litert(self, **options: Any) -> Any:
@@ -103,7 +99,7 @@ class Interpreter:
 
     def _load(self) -> Graph:
         """The graph; read again where it was given up."""
-        graph, self._graph = self._graph or _graph_of(_read(self._source)), None
+        graph, self._graph = self._graph or Graph(open_file(self._source)), None
         return graph
 
     # -- what LiteRT's interpreter has --
@@ -214,8 +210,7 @@ class Interpreter:
             return np.array(self._session.loose[tensor_index]())
         if tensor_index in self._session.kept:
             return self._front.get_tensor(tensor_index)
-        model = _read(self._source)
-        return np.array(dense_values(model, model.subgraphs[0].tensors[tensor_index]))
+        return np.array(self._load().values(tensor_index))
 
     def _check_kept(self, tensor_index: int) -> None:
         """Refuse what lies within the model: it may not even be computed."""
@@ -344,18 +339,3 @@ def _check(path: Any, content: Any, threads: Any, native: Any) -> None:
         raise ValueError("`model_path` or `model_content` must be specified. Received: neither")
     if path and content:
         raise ValueError("Can't both provide `model_path` and `model_content`. Received: both")
-
-
-def _read(source: str | bytes) -> Any:
-    try:
-        # LiteRT maps files, too.
-        model = read_model(source) if isinstance(source, bytes) else map_model(source)
-    except FileNotFoundError as error:
-        raise ValueError(str(error)) from error
-    check_sound(model)
-    return model
-
-
-def _graph_of(model: Any) -> Graph:
-    fix_reshapes(model)
-    return Graph(model)

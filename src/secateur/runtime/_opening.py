@@ -1,0 +1,59 @@
+"""A `.tflite` file opened: checked, its graphs as columns, and as objects for who needs those."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from secateur.litert._columns import Columns, columns_of
+from secateur.litert._quick import read_quickly
+from secateur.litert.flatbuffer import check_identifier, map_file, parse, shown_path
+from secateur.runtime._sound import check_sound
+
+
+class Opened(NamedTuple):
+    """A file.
+
+    Args:
+        head: A `ModelT`, perhaps without its subgraphs and buffers.
+        graphs: Its subgraphs.
+        load: Gives all of it as objects.
+    """
+
+    head: Any
+    graphs: list[Columns]
+    load: Callable[[], Any]
+
+
+def open_file(source: str | bytes) -> Opened:
+    """Open a file.
+
+    Args:
+        source: Its path, or its bytes.
+
+    Returns:
+        What is in it; it is left where it is, as LiteRT leaves it.
+
+    Raises:
+        ValueError: If there is no such file, or it is damaged.
+    """
+    try:
+        data = memoryview(source) if isinstance(source, bytes) else map_file(source)
+    except FileNotFoundError as error:
+        raise ValueError(str(error)) from error
+    shown = f"{len(data)} bytes" if isinstance(source, bytes) else shown_path(source)
+    check_identifier(data, shown)
+    quick = read_quickly(data)
+    if quick is not None:
+        opened = Opened(quick.head, [quick.columns], lambda: parse(data, shown))
+    else:
+        model = parse(data, shown)
+        opened = opened_model(model)
+    for columns in opened.graphs:
+        check_sound(columns)
+    return opened
+
+
+def opened_model(model: Any) -> Opened:
+    """The same of a file that was read into objects."""
+    return Opened(model, [columns_of(model, graph) for graph in model.subgraphs], lambda: model)

@@ -1,0 +1,133 @@
+"""Files that are read as columns, all tables at once: the same as those that are read into objects."""
+
+import keras
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from hostile_worker import DAMAGE, network
+from runtime_files import File
+from test_interpreter_shapes import BUILDS
+
+from secateur.litert import convert_model, read_model, write_model
+from secateur.litert._columns import columns_of
+from secateur.litert._quick import read_quickly
+from secateur.runtime import Interpreter
+from support import only
+
+pytestmark = only("tensorflow")  # the converter is TensorFlow's, most files are made by hand
+
+LISTS = (
+    *("types", "shapes", "signatures", "sizes", "variables", "quantized", "sparse", "kinds"),
+    *("reads", "writes", "inputs", "outputs"),
+)
+
+
+def plain(thing):
+    """Objects of the schema, arrays and lists of them as what can be compared."""
+    if isinstance(thing, np.ndarray):
+        return str(thing.tolist())  # two NaN differ otherwise
+    if isinstance(thing, list):
+        return [plain(part) for part in thing]
+    if hasattr(thing, "__dict__"):
+        return type(thing).__name__, {name: plain(part) for name, part in vars(thing).items()}
+    return str(thing)
+
+
+def check_equal(quick, model):
+    """Compare a file that was read in both ways."""
+    mine, other = quick.columns, columns_of(model, model.subgraphs[0])
+    assert len(model.subgraphs) == 1
+    for name in LISTS:
+        assert getattr(mine, name) == getattr(other, name), name
+    assert plain(mine.options) == plain(other.options)
+    for tensor, size in enumerate(mine.sizes):
+        assert plain(mine.tensor(tensor)) == plain(other.tensor(tensor))
+        assert mine.name(tensor) == other.name(tensor)
+        if size:
+            np.testing.assert_array_equal(mine.data(tensor), other.data(tensor))
+    for name in vars(model).keys() - {"subgraphs", "buffers"}:
+        assert plain(getattr(quick.head, name)) == plain(getattr(model, name)), name
+
+
+def check_quick(content):
+    quick = read_quickly(memoryview(content))
+    assert quick is not None
+    check_equal(quick, read_model(content))
+
+
+@pytest.mark.parametrize("name", BUILDS)
+def test_every_operator(name):
+    file = File()
+    x = file.input((1, 7, 9, 6), signature=(-1, 7, 9, 6))
+    check_quick(file.file([BUILDS[name](file, x)]))
+
+
+@pytest.mark.parametrize("floor", [False, True])
+def test_every_way_to_store_weights(floor):
+    content = network(floor)
+    check_quick(content)
+    check_quick(write_model(read_model(content)))
+
+
+@pytest.mark.parametrize("quantize", [None, "dynamic", "float16"])
+def test_what_the_converter_writes(quantize):
+    model = keras.applications.MobileNet(
+        weights=None, alpha=0.25, input_shape=(32, 32, 3), classes=10
+    )
+    check_quick(convert_model(model, quantize))
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_what_is_damaged_is_left_to_the_other_reader(kind):
+    sound, read = [network(floor=True), network(floor=False)], 0
+    for number in range(400):
+        damaged = DAMAGE[kind](sound[number % 2], np.random.default_rng(number))
+        damaged = damaged[:4] + b"TFL3" + damaged[8:]  # is looked at before
+        quick = read_quickly(memoryview(damaged))
+        if quick is not None:
+            check_equal(quick, read_model(damaged))  # which finds nothing wrong either
+            read += 1
+    assert (20 if kind != "cut" else 0) <= read < 400
+
+
+def rare(name, value):
+    """A file of two operators that is unusual in one thing, by the table it is of."""
+
+    def change(kind):
+        file = File()
+        x = file.input((1, 7, 9, 6))
+        model = read_model(file.file([file.unary("RELU", file.conv(x, 4))]))
+        graph = model.subgraphs[0]
+        tables = {"model": model, "operator": graph.operators[0], "tensor": graph.tensors[0]}
+        setattr(tables[kind], name, value(model))
+        return write_model(model)
+
+    return change
+
+
+RARE = {
+    "two subgraphs": ("model", rare("subgraphs", lambda m: m.subgraphs * 2)),
+    "intermediates": ("operator", rare("intermediates", lambda m: np.array([0], "int32"))),
+    "custom options": ("operator", rare("customOptions", lambda m: np.array([1], "uint8"))),
+    "variants": ("tensor", rare("variantTensors", lambda m: [schema.VariantSubTypeT()])),
+}
+
+
+@pytest.mark.parametrize("name", RARE)
+def test_what_is_rare_is_left_to_the_other_reader(name):
+    kind, change = RARE[name]
+    content = change(kind)
+    assert read_quickly(memoryview(content)) is None
+    read_model(content)
+
+
+def test_names_are_read_where_they_are_asked_for():
+    file = File()
+    x = file.input((1, 6, 6, 8))
+    y = file.conv(x, 16)
+    file.graph.tensors[y].name = "ein Bäumchen"
+    file.graph.tensors[x].name = None
+    content = file.file([y])
+    check_quick(content)
+    interpreter = Interpreter(model_content=content, native="always")
+    assert [layer.name for layer in interpreter.plan().layers] == ["ein Bäumchen"]
