@@ -91,6 +91,19 @@ def test_what_was_not_begun_is_done_when_it_is_asked_for():
     assert {each.count for each in found} == {np.count_nonzero(weights)}
 
 
+def test_they_are_taken_once():
+    weights = np.eye(8, 64, dtype="float32").reshape(8, 1, 1, 64)
+    program = Program()
+    x, *values = program.input((64, 1, 2)), *(program.value((8, 1, 2)) for _ in range(2))
+    pruned = Pruned(weights)
+    assert pruned.kept
+    program.sparse_conv2d(x, values[0], pruned)
+    assert not pruned.kept
+    assert pruned.count == 8
+    with pytest.raises(NativeError, match="kept"):
+        program.sparse_conv2d(x, values[1], pruned)
+
+
 def test_weights_are_needed_until_they_are_packed():
     rng = np.random.default_rng(0)
     image = rng.normal(size=(1, 3, 5, 64)).astype("float32")

@@ -33,18 +33,19 @@ class Cut:
     def __init__(self, nodes: int) -> None:
         self._nodes, self._source, self._sink = nodes, nodes, nodes + 1
         self._edges: list[list[int]] = [[] for _ in range(nodes + 2)]
+        self._pays = [0.0] * (nodes + 2)  # how much more on the source's side
         self._to: list[int] = []
         self._room: list[float] = []
 
     def add(self) -> int:
         """Add a node that `solve` does not tell about; returns its number."""
         self._edges.append([])
+        self._pays.append(0.0)
         return len(self._edges) - 1
 
     def pay(self, node: int, source: float, sink: float) -> None:
         """Say what a node costs on each side; infinity where it cannot be."""
-        self.edge(node, self._sink, source)
-        self.edge(self._source, node, sink)
+        self._pays[node] += source - sink  # what both sides cost makes no difference
 
     def edge(self, start: int, end: int, cost: float) -> None:
         """Say what it costs to have `start` on the source's side and `end` on the sink's."""
@@ -59,6 +60,12 @@ class Cut:
         Returns:
             For each node that there was at first, whether it is on the source's side.
         """
+        for node, more in enumerate(self._pays):
+            if more > 0:
+                self.edge(node, self._sink, more)
+            elif more < 0:
+                self.edge(self._source, node, -more)
+        self._pays = [0.0] * len(self._edges)
         while True:
             levels = self._levels()
             if levels[self._sink] < 0:

@@ -1,156 +1,244 @@
-"""The inputs and outputs of a model, kept by LiteRT; what runs reads and writes them there."""
+"""The inputs and outputs of a model, for callers as LiteRT's interpreter has them."""
 
 from __future__ import annotations
 
-import copy
-import itertools
-from collections.abc import Callable, Mapping
+import functools
+import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter as LiteRT
-from ai_edge_litert.interpreter import OpResolverType
 
-from secateur.litert._schema import class_of
-from secateur.litert.flatbuffer import write_model
-from secateur.litert.graph import indices
+from secateur.litert._columns import Dims
+from secateur.litert.graph import DTYPES
 from secateur.runtime._inference import infer
-from secateur.runtime._reading import Dims, Graph
-from secateur.runtime._shapes import first_unknown, without_weights
+from secateur.runtime._memory import Memory
+from secateur.runtime._reading import Graph, read_graph
+from secateur.runtime._shapes import details_by_litert, ends_by_litert, shapes_by_litert
 from secateur.runtime._steps import Place
+
+_IN_USE = """There is at least 1 reference to internal data
+      in the interpreter in the form of a numpy array or slice. Be sure to
+      only hold the function returned from tensor() if you are using raw
+      data access."""
+_MOST_BYTES = 2**63 - 1
 
 
 class Ends:
-    """LiteRT's interpreter of a model without weights: it is never invoked.
+    """Their names, shapes and memory; what runs reads and writes there.
 
-    It knows names, details and errors, and it owns the memory of inputs and outputs. Mostly it is one
-    of a model without operators. Only where there are operators for which `infer` has no rule it is
-    one of them all, which takes longer to make, so that LiteRT finds the shapes.
+    Methods are LiteRT's, with its errors and their words. What is rare, LiteRT itself answers: it gets
+    a file of the inputs and outputs alone.
 
     Args:
         graph: The graph.
-        tensors: How many tensors the file has; the graph may have more.
-
-    Attributes:
-        interpreter: LiteRT's.
+        source: The path or bytes of its file, should LiteRT be asked.
     """
 
-    def __init__(self, graph: Graph, tensors: int) -> None:
-        stored = {tensor: graph.dims[tensor] for tensor in graph.inputs}
-        shapes = infer(graph, stored)
-        #: The inputs' shapes in the file, and what follows from them.
-        self._first = stored, shapes
-        self._all = shapes is None
-        self._tensors = tensors
-        self.interpreter = _litert(
-            without_weights(graph.model) if self._all else _without_operators(graph)
-        )
+    def __init__(self, graph: Graph, source: str | bytes) -> None:
+        self._source = source
+        self._inputs, self._outputs, self._tensors = graph.inputs, graph.outputs, graph.stored
+        ends = (*graph.inputs, *graph.outputs)
+        self._shapes = {tensor: graph.dims[tensor] for tensor in ends}
+        self._signatures = {tensor: graph.signature(tensor) for tensor in ends}
+        self._names = {tensor: graph.name(tensor) for tensor in ends}
+        self._dtypes = {tensor: np.dtype(DTYPES[graph.types[tensor]]) for tensor in ends}
+        self._quantized = {tensor for tensor in ends if graph.is_quantized(tensor)}
+        self._memory: Memory | None = None
+
+    # -- for who runs the model --
 
     def given(self) -> dict[int, Dims]:
         """The shapes that the inputs shall have."""
-        return {e["index"]: _dims(e["shape"]) for e in self.interpreter.get_input_details()}
+        return {tensor: self._shapes[tensor] for tensor in self._inputs}
 
     def settle(self, graph: Graph) -> None:
-        """Allocate memory for inputs of the shapes asked for, and tell the graph all shapes.
+        """Get memory for inputs of the shapes asked for, and tell the graph all shapes.
 
         Args:
             graph: The graph; gets its shapes.
 
         Raises:
             RuntimeError: If the model does not take such shapes, or an array is still in use.
+            MemoryError: If there is not so much.
         """
+        self.check_unused()
         given = self.given()
-        shapes = self._infer(graph, given)
+        shapes = infer(graph, given)
         if shapes is None:
-            self._take_all(graph, given)
-            graph.shapes = self._found(graph)
+            graph.shapes, graph.known = shapes_by_litert(graph, given)
         else:
             graph.shapes, graph.known = shapes, len(graph.kinds)
-            for entry in self.interpreter.get_output_details():
-                wanted = shapes[entry["index"]]
-                if _dims(entry["shape"]) != wanted:
-                    self.interpreter.resize_tensor_input(entry["index"], wanted)
-            self.interpreter.allocate_tensors()
+        for tensor in self._outputs:
+            self._shapes[tensor] = graph.shapes[tensor] or self._shapes[tensor]
+        known = [*self._inputs, *(t for t in self._outputs if graph.shapes[t] is not None)]
+        self._memory = Memory({t: (self._shapes[t], self._dtypes[t]) for t in known})
 
-    def _infer(self, graph: Graph, given: dict[int, Dims]) -> list[Dims | None] | None:
-        if self._all:
-            return None
-        stored, shapes = self._first
-        return shapes if given == stored else infer(graph, given)
+    def places(self) -> dict[int, Place]:
+        """Where inputs are, and outputs whose shapes are known."""
+        memory = self._memory
+        assert memory is not None
+        return {
+            tensor: functools.partial(memory.array, tensor)
+            for tensor in self._shapes
+            if tensor in memory
+        }
 
-    def _take_all(self, graph: Graph, given: Mapping[int, Dims]) -> None:
-        if not self._all:
-            self._all = True
-            self.interpreter = _with_operators(graph, given)
-        self.interpreter.allocate_tensors()
+    def check_unused(self) -> None:
+        """Refuse to go on where a caller has kept an array.
 
-    def _found(self, graph: Graph) -> list[Dims | None]:
-        """The shapes that LiteRT found, where it knows them before the model runs."""
-        graph.known = first_unknown(graph)
-        details = {entry["index"]: entry for entry in self.interpreter.get_tensor_details()}
-        unknown = {tensor for place in graph.writes[graph.known :] for tensor in place}
-        return [
-            _dims(details[i]["shape"]) if i in details and i not in unknown else None
-            for i in range(len(graph.types))
-        ]
-
-    def places(self, graph: Graph) -> dict[int, Place] | None:
-        """Where inputs are, and outputs whose shapes are known; None if two share memory."""
-        outside = [*graph.inputs, *(t for t in graph.outputs if graph.shapes[t] is not None)]
-        places = {tensor: self.interpreter.tensor(tensor) for tensor in outside}
-        return places if _apart(places) else None
-
-    def tensor_details(self, load: Callable[[], Graph], allocated: bool) -> list[dict[str, Any]]:
-        """The details of all tensors of the file.
-
-        Args:
-            load: Reads the graph.
-            allocated: Whether they should be those behind `allocate_tensors`.
+        Raises:
+            RuntimeError: If one has.
         """
-        interpreter = self.interpreter
-        if not self._all:
-            interpreter = _with_operators(load(), self.given())
-            if allocated:
-                interpreter.allocate_tensors()
-        details = interpreter.get_tensor_details()
+        if self._memory is not None and self._memory.in_use():
+            raise RuntimeError(_IN_USE)
+
+    # -- for callers --
+
+    def resize_tensor_input(self, input_index: int, tensor_size: Any, strict: bool = False) -> None:
+        """Ask for another shape of an input."""
+        self.check_unused()
+        lengths = np.array(tensor_size, np.int32)
+        if lengths.ndim != 1:
+            raise ValueError(f"Shape should be 1D instead of {lengths.ndim}.")
+        tensor = operator.index(input_index)
+        if tensor not in self._inputs:
+            raise RuntimeError(
+                f"Only inputs can be resized: {self._inputs}. Received: input_index={tensor}"
+            )
+        dims = tuple(lengths.tolist())
+        if strict:
+            self._check_open(tensor, dims)
+        size = self._dtypes[tensor].itemsize
+        for length in dims:
+            size *= length % 2**64
+        if size > _MOST_BYTES:
+            raise RuntimeError("BytesRequired number of elements overflowed.")
+        if dims != self._shapes[tensor]:
+            self._shapes[tensor], self._memory = dims, None
+
+    def _check_open(self, tensor: int, dims: Dims) -> None:
+        """Refuse to change a length that the model does not leave open."""
+        open_dims = self._signatures[tensor] or self._shapes[tensor]
+        if len(dims) != len(open_dims):
+            raise RuntimeError(f"The tensor has {len(open_dims)} axes. Received: {len(dims)} axes")
+        for axis, (allowed, length) in enumerate(zip(open_dims, dims, strict=True)):
+            if allowed not in (-1, length):
+                raise RuntimeError(
+                    f"Attempting to resize dimension {axis} of tensor {tensor} with value {allowed} "
+                    f"to {length}. ResizeInputTensorStrict only allows mutating unknown dimensions "
+                    "identified by -1."
+                )
+
+    def set_tensor(self, tensor_index: int, value: Any) -> None:
+        """Copy values into an input."""
+        tensor, array = self._index(tensor_index), np.asarray(value)
+        if self._memory is None or tensor not in self._memory:
+            raise ValueError(
+                "Cannot set tensor: Tensor is unallocated. Try calling allocate_tensors() first"
+            )
+        mine = self._memory.array(tensor)
+        if array.dtype.newbyteorder("=") != mine.dtype:
+            raise ValueError(
+                f"Cannot set tensor: Got value of type {_type_name(array.dtype)} but expected type "
+                f"{_type_name(mine.dtype)} for input {tensor}, name: {self._names[tensor]} "
+            )
+        if array.ndim != mine.ndim:
+            raise ValueError(
+                f"Cannot set tensor: Dimension mismatch. Got {array.ndim} but expected {mine.ndim} "
+                f"for input {tensor}."
+            )
+        for axis, (length, expected) in enumerate(zip(array.shape, mine.shape, strict=True)):
+            if length != expected:
+                raise ValueError(
+                    f"Cannot set tensor: Dimension mismatch. Got {length} but expected {expected} "
+                    f"for dimension {axis} of input {tensor}."
+                )
+        mine[...] = array
+
+    def get_tensor(self, tensor_index: int, subgraph_index: int = 0) -> Any:
+        """A copy of an input or output."""
+        if subgraph_index:
+            return self._litert.get_tensor(tensor_index, subgraph_index)
+        return np.array(self._array(tensor_index))
+
+    def tensor(self, tensor_index: int) -> Callable[[], Any]:
+        """A function that gives the memory of an input or output."""
+        return lambda: self._array(tensor_index)
+
+    def _array(self, tensor_index: int) -> np.ndarray:
+        tensor = self._index(tensor_index)
+        if self._memory is None or tensor not in self._memory:
+            raise ValueError("Tensor data is null. Run allocate_tensors() first")
+        return self._memory.array(tensor)
+
+    def _index(self, tensor_index: int) -> int:
+        tensor = operator.index(tensor_index)
+        if not 0 <= tensor < self._tensors:
+            raise ValueError(
+                f"Invalid tensor index {tensor} exceeds max tensor index {self._tensors}"
+            )
+        return tensor
+
+    def get_input_details(self) -> list[dict[str, Any]]:
+        """Name, index, shape, dtype and so on of each input."""
+        return [self._details(tensor) for tensor in self._inputs]
+
+    def get_output_details(self) -> list[dict[str, Any]]:
+        """Name, index, shape, dtype and so on of each output."""
+        return [self._details(tensor) for tensor in self._outputs]
+
+    def _details(self, tensor: int) -> dict[str, Any]:
+        shape = np.array(self._shapes[tensor], np.int32)
+        signature = np.array(self._signatures[tensor] or self._shapes[tensor], np.int32)
+        found = {
+            "name": self._names[tensor],
+            "index": tensor,
+            "shape": shape,
+            "shape_signature": signature,
+            "dtype": self._dtypes[tensor].type,
+            "quantization": (0.0, 0),
+            "quantization_parameters": {
+                "scales": np.array([], np.float32),
+                "zero_points": np.array([], np.int32),
+                "quantized_dimension": 0,
+                "block_size": 0,
+            },
+            "sparsity_parameters": {},
+        }
+        if tensor in self._quantized:
+            ends = [*self._litert.get_input_details(), *self._litert.get_output_details()]
+            (theirs,) = (entry for entry in ends if entry["index"] == tensor)
+            for name in ("quantization", "quantization_parameters"):
+                found[name] = theirs[name]
+        return found
+
+    def get_tensor_details(self, subgraph_index: int = 0) -> list[dict[str, Any]]:
+        """The details of all tensors of the file."""
+        if subgraph_index:
+            return self._litert.get_tensor_details(subgraph_index)
+        details = details_by_litert(
+            read_graph(self._source), self.given(), self._memory is not None
+        )
         return [entry for entry in details if entry["index"] < self._tensors]
 
+    def num_subgraphs(self) -> int:
+        """How many subgraphs the model has."""
+        return 1
 
-def _dims(lengths: Any) -> Dims:
-    return tuple(indices(lengths))
+    def get_signature_list(self) -> dict[str, Any]:
+        """The signatures with the names of their inputs and outputs."""
+        return self._litert.get_signature_list()
 
+    def get_signature_runner(self, signature_key: str | None = None) -> Any:
+        """LiteRT's runner of a signature, which knows its names and cannot run."""
+        return self._litert.get_signature_runner(signature_key)
 
-def _apart(places: Mapping[int, Place]) -> bool:
-    """Whether no two tensors share memory."""
-    arrays = {tensor: place() for tensor, place in places.items()}
-    ends = sorted((array.ctypes.data, array.nbytes) for array in arrays.values())
-    return all(start + size <= later for (start, size), (later, _) in itertools.pairwise(ends))
-
-
-def _litert(content: bytes) -> Any:
-    kind = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    return LiteRT(model_content=content, experimental_op_resolver_type=kind)
-
-
-def _with_operators(graph: Graph, given: Mapping[int, Dims]) -> Any:
-    interpreter = _litert(without_weights(graph.model))
-    for tensor, dims in given.items():
-        interpreter.resize_tensor_input(tensor, dims)
-    return interpreter
+    @functools.cached_property
+    def _litert(self) -> Any:
+        return ends_by_litert(read_graph(self._source))
 
 
-def _without_operators(graph: Graph) -> bytes:
-    """A file of the inputs and outputs only, with the same tensor numbers.
-
-    Outputs are variables there: LiteRT gives memory to these though no operator writes them.
-    """
-    slim, part = copy.copy(graph.head), class_of("SubGraph")()
-    slim.subgraphs, slim.operatorCodes, slim.buffers = [part], [], [class_of("Buffer")()]
-    slim.metadata = slim.metadataBuffer = None
-    part.inputs, part.outputs = (np.array(t, np.int32) for t in (graph.inputs, graph.outputs))
-    part.operators = []
-    part.tensors = [class_of("Tensor")()] * len(graph.types)
-    for tensor in (*graph.inputs, *graph.outputs):
-        part.tensors[tensor] = end = copy.copy(graph.tensor(tensor))
-        end.buffer, end.isVariable = 0, tensor in graph.outputs
-    return write_model(slim)
+def _type_name(dtype: np.dtype) -> str:
+    """What LiteRT calls a type."""
+    return "STRING" if dtype.kind in "OSU" else dtype.name.upper()

@@ -33,7 +33,7 @@ def infer(graph: Graph, given: Mapping[int, Dims]) -> list[Dims | None] | None:
     for tensor, dims in given.items():
         shapes[tensor] = dims
     try:
-        for place in _needed(graph):
+        for place in graph.needed:
             for tensor in graph.reads[place]:
                 if tensor >= 0 and shapes[tensor] is None:
                     shapes[tensor] = _stored(graph, tensor)
@@ -42,16 +42,6 @@ def infer(graph: Graph, given: Mapping[int, Dims]) -> list[Dims | None] | None:
     except (_Unknown, KeyError, ValueError):
         return None
     return shapes
-
-
-def _needed(graph: Graph) -> list[int]:
-    """The operators that outputs depend on, in their order."""
-    wanted, places = set(graph.outputs), []
-    for place in reversed(range(len(graph.kinds))):
-        if not wanted.isdisjoint(graph.writes[place]):
-            wanted.update(graph.reads[place])
-            places.append(place)
-    return places[::-1]
 
 
 def _stored(graph: Graph, tensor: int) -> Dims:

@@ -10,7 +10,7 @@ import numpy as np
 from secateur.litert._columns import Dims
 from secateur.litert.graph import DTYPES, FLOAT16, FLOAT32, INT8, INT32, typed
 from secateur.litert.weights import shaped
-from secateur.runtime._opening import Opened
+from secateur.runtime._opening import Opened, open_file
 from secateur.runtime._pruned import Ahead, Pruned
 from secateur.runtime._reshapes import targets, write_targets
 
@@ -23,6 +23,7 @@ class Graph:
 
     Attributes:
         head: A `ModelT`, perhaps without its subgraphs and buffers.
+        stored: How many tensors the file has; here there may be more.
         types: The number of each tensor's type in the schema.
         dims: The shape of each tensor in the file.
         kinds: What each operator is, as "CONV_2D".
@@ -37,6 +38,7 @@ class Graph:
     def __init__(self, opened: Opened) -> None:
         self.head, self._load = opened.head, opened.load
         self._columns = columns = opened.graphs[0]
+        self.stored = len(columns.types)
         self.types, self.dims = [*columns.types], [*columns.shapes]
         self.kinds, self.options = columns.kinds, columns.options
         self.reads, self.writes = [*columns.reads], columns.writes
@@ -53,11 +55,6 @@ class Graph:
         self._fixed = targets(columns, self.writers, self.numbers)
         for place, target in self._fixed.items():
             self.reads[place] = [self.reads[place][0], self._add(np.array(target, np.int32))]
-        self.readers: dict[int, list[int]] = {}
-        for place, read in enumerate(self.reads):
-            for tensor in read:
-                if tensor >= 0:
-                    self.readers.setdefault(tensor, []).append(place)
         self.packed = self._find_packed()
         self.shapes: list[Dims | None] = [None] * len(self.types)
         self.known = 0
@@ -67,6 +64,26 @@ class Graph:
         self.pruned: dict[int, Pruned] = {}
         #: Who looks for them, if anybody does.
         self.ahead: Ahead | None = None
+
+    @functools.cached_property
+    def needed(self) -> list[int]:
+        """The operators that outputs depend on, in their order."""
+        wanted, places = set(self.outputs), []
+        for place in reversed(range(len(self.kinds))):
+            if not wanted.isdisjoint(self.writes[place]):
+                wanted.update(self.reads[place])
+                places.append(place)
+        return places[::-1]
+
+    @functools.cached_property
+    def readers(self) -> dict[int, list[int]]:
+        """Those of them that read each tensor; one that reads it twice counts twice."""
+        found: dict[int, list[int]] = {}
+        for place in self.needed:
+            for tensor in self.reads[place]:
+                if tensor >= 0:
+                    found.setdefault(tensor, []).append(place)
+        return found
 
     def _add(self, values: np.ndarray) -> int:
         """Add a constant that is not in the file; return its number."""
@@ -95,6 +112,14 @@ class Graph:
         stored = typed(self._columns.data(tensor), self.types[tensor])
         sparsity = self.tensor(tensor).sparsity if self.is_sparse(tensor) else None
         return shaped(stored, self.dims[tensor], sparsity)
+
+    def signature(self, tensor: int) -> Dims:
+        """The shape of a tensor of the file, -1 for lengths that are open; () where none is."""
+        return self._columns.signatures[tensor]
+
+    def is_quantized(self, tensor: int) -> bool:
+        """Whether a tensor of the file has scales."""
+        return tensor in self._columns.quantized
 
     def is_sparse(self, tensor: int) -> bool:
         """Whether a constant is in a sparse encoding."""
@@ -168,6 +193,18 @@ class Graph:
         """The one operator that reads a tensor, once; None where several do, or the caller does."""
         places = self.readers.get(tensor, [])
         return places[0] if len(places) == 1 and tensor not in self.outputs else None
+
+
+def read_graph(source: str | bytes) -> Graph:
+    """Read the main graph of a file.
+
+    Args:
+        source: Its path, or its bytes.
+
+    Raises:
+        ValueError: If there is no such file, or it is damaged.
+    """
+    return Graph(open_file(source))
 
 
 def _to_float(values: np.ndarray, tensor: Any) -> np.ndarray | None:

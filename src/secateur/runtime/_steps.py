@@ -7,9 +7,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter as LiteRT
 
-from secateur.runtime._extract import extract
+from secateur.runtime import _litert
 from secateur.runtime._native import NativeError
 from secateur.runtime._operations import Convolution
 from secateur.runtime._partition import Segment
@@ -75,8 +74,8 @@ class NativeStep:
         return [self.program.multiply_adds(i) for i in range(self.program.operations)]
 
     def _note(self, name: str) -> None:
-        """Remember what the operations that were just added belong to."""
-        self.names += [name] * (self.program.operations - len(self.names))
+        """Remember what the operation that was just added belongs to."""
+        self.names.append(name)
 
     def _add(self, graph: Graph, unit: Unit, values: dict[int, int], segment: Segment) -> None:
         operation = unit.operation
@@ -132,9 +131,11 @@ class LiteRTStep:
         self.inputs, self.outputs = segment.inputs, segment.outputs
         places = [place for unit in segment.units for place in unit.places]
         self.operators = len(places)
+        from secateur.runtime._extract import extract  # with all that writes files
+
         content = extract(graph, places, segment.inputs, segment.outputs)
         self.bytes = len(content)
-        self._litert = LiteRT(model_content=content, num_threads=threads)
+        self._litert = _litert.interpreter(model_content=content, num_threads=threads)
         self._litert.allocate_tensors()
         self._in = [entry["index"] for entry in self._litert.get_input_details()]
         self._out = [entry["index"] for entry in self._litert.get_output_details()]

@@ -49,38 +49,27 @@ def find_units(graph: Graph) -> list[Unit]:
         those whose results nobody needs, are in none.
     """
     units: dict[int, Unit] = {}  # by the place of their last operator
-    for place in range(len(graph.kinds)):
+    for place in graph.needed:
         if not graph.is_unpacking(place):
             units[place] = _single(graph, place, place < graph.known)
     _fuse(graph, units)
-    needed = _needed(graph, list(units.values()))
     # Now, as until here another thread was at it; from behind, as that one comes from the front.
-    for unit in reversed(needed):
+    for unit in reversed(units.values()):
         if isinstance(unit.operation, Convolution) and unit.operation.weights.pruned.count is None:
             unit.operation, unit.reason = None, Reason.TYPE
-    return needed
+    return list(units.values())
 
 
 def _single(graph: Graph, place: int, known: bool) -> Unit:
-    reads = dict.fromkeys(i for i in graph.reads[place] if i >= 0 and not graph.is_constant(i))
-    writes = [i for i in graph.writes[place] if i >= 0]
-    if not known:
-        return Unit([place], list(reads), writes, None, Reason.UNKNOWN)
     try:
+        if not known:
+            raise NotNative(Reason.UNKNOWN)
         operation = lower(graph, place)
     except NotNative as answer:
+        reads = dict.fromkeys(i for i in graph.reads[place] if i >= 0 and not graph.is_constant(i))
+        writes = [i for i in graph.writes[place] if i >= 0]
         return Unit([place], list(reads), writes, None, str(answer))
-    return Unit([place], list(dict.fromkeys(operation.inputs)), writes, operation)
-
-
-def _needed(graph: Graph, units: list[Unit]) -> list[Unit]:
-    """The units that outputs depend on."""
-    wanted, kept = set(graph.outputs), []
-    for unit in reversed(units):
-        if wanted.intersection(unit.outputs):
-            wanted.update(unit.inputs)
-            kept.append(unit)
-    return kept[::-1]
+    return Unit([place], list(dict.fromkeys(operation.inputs)), [operation.output], operation)
 
 
 def _fuse(graph: Graph, units: dict[int, Unit]) -> None:

@@ -7,9 +7,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter as LiteRT
 
-from secateur.runtime import _native
+from secateur.litert.graph import DTYPES
+from secateur.runtime import _litert, _native
 from secateur.runtime._opening import Opened
 from secateur.runtime._reading import Graph
 from secateur.runtime._terms import Reason
@@ -61,7 +61,7 @@ def why_not_graph(graph: Graph, native: str) -> str | None:
         return Reason.UNREADABLE
     if not graph.writers.keys() >= set(graph.outputs) or graph.writers.keys() & set(graph.inputs):
         return Reason.UNREADABLE
-    if any(graph.is_constant(tensor) for tensor in unique):
+    if any(graph.is_constant(t) or graph.types[t] not in DTYPES for t in unique):
         return Reason.UNREADABLE
     if native == "auto" and not _has_zeros(graph):
         return Reason.NO_ZEROS
@@ -86,7 +86,7 @@ def _has_zeros(graph: Graph) -> bool:
 def litert(source: str | bytes, threads: int, **options: Any) -> Any:
     """LiteRT's interpreter of a file, given by its path or its bytes."""
     name = "model_content" if isinstance(source, bytes) else "model_path"
-    return LiteRT(**{name: source}, num_threads=threads, **options)
+    return _litert.interpreter(**{name: source}, num_threads=threads, **options)
 
 
 def time_of(interpreter: Any, runs: int) -> LayerTime:

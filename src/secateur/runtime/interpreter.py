@@ -12,7 +12,7 @@ from secateur.runtime import _whole
 from secateur.runtime._convolutions import prune_ahead
 from secateur.runtime._ends import Ends
 from secateur.runtime._opening import open_file
-from secateur.runtime._reading import Dims, Graph
+from secateur.runtime._reading import Dims, Graph, read_graph
 from secateur.runtime._session import Session
 from secateur.runtime._terms import Reason
 from secateur.runtime.signature import SignatureRunner
@@ -83,7 +83,7 @@ class Interpreter:
                 prune_ahead(graph)
         self._reason = reason or ""  # why LiteRT runs the whole file
         self._graph = graph if reason is None else None  # only until there is a plan
-        self._ends = None if self._graph is None else Ends(self._graph, len(opened.graphs[0].types))
+        self._ends = None if self._graph is None else Ends(self._graph, self._source)
         self._whole = None if self._ends is not None else self._litert(**experimental)
 
     def _litert(self, **options: Any) -> Any:
@@ -92,14 +92,12 @@ class Interpreter:
 
     @property
     def _front(self) -> Any:
-        """The interpreter of LiteRT that the caller has to do with."""
-        return (
-            self._whole if self._ends is None or self._whole is not None else self._ends.interpreter
-        )
+        """What the caller has to do with: LiteRT's interpreter, or what stands for it."""
+        return self._ends if self._whole is None else self._whole
 
     def _load(self) -> Graph:
         """The graph; read again where it was given up."""
-        graph, self._graph = self._graph or Graph(open_file(self._source)), None
+        graph, self._graph = self._graph or read_graph(self._source), None
         return graph
 
     # -- what LiteRT's interpreter has --
@@ -116,7 +114,7 @@ class Interpreter:
             if self._ends.given() != self._shapes:
                 self._divide(self._ends)
             else:
-                self._ends.interpreter.allocate_tensors()
+                self._ends.check_unused()
         if self._whole is not None:
             self._whole.allocate_tensors()
         if self._session is not None:
@@ -130,13 +128,11 @@ class Interpreter:
             prune_ahead(graph)
         self._session, self._shapes, self._whole = None, None, None
         ends.settle(graph)
-        places = ends.places(graph)
-        session = None if places is None else Session(graph, places, self._threads, self._always)
-        if session is not None and session.native:
+        session = Session(graph, ends.places(), self._threads, self._always)
+        if session.native:
             self._session = session
         else:
-            self._reason = Reason.UNREADABLE  # unless there is a plan, which says more
-            self._whole_plan = None if session is None else session.plan
+            self._whole_plan = session.plan
             self._whole = self._litert()
             for tensor, dims in ends.given().items():
                 self._whole.resize_tensor_input(tensor, dims)
@@ -155,7 +151,7 @@ class Interpreter:
             RuntimeError: If an array that `tensor` gave is still in use.
         """
         if self._ends is not None:
-            self._ends.interpreter.resize_tensor_input(input_index, tensor_size, strict)
+            self._ends.resize_tensor_input(input_index, tensor_size, strict)
         if self._whole is not None:
             self._whole.resize_tensor_input(input_index, tensor_size, strict)
         self._ready = False
@@ -255,9 +251,7 @@ class Interpreter:
 
     def get_tensor_details(self, subgraph_index: int = 0) -> list[dict[str, Any]]:
         """Name, index, shape, dtype and so on of each tensor, as in LiteRT."""
-        if self._ends is None or self._whole is not None or subgraph_index:
-            return self._front.get_tensor_details(subgraph_index)
-        return self._ends.tensor_details(self._load, self._ready)
+        return self._front.get_tensor_details(subgraph_index)
 
     def num_subgraphs(self) -> int:
         """How many subgraphs the model has."""

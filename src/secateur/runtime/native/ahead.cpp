@@ -5,10 +5,18 @@
 namespace secateur {
 
 void Task::finish() {
-  std::lock_guard<std::mutex> lock(mutex_);
-  if (done_) return;
-  work();
-  done_ = true;
+  std::unique_lock<std::mutex> lock(mutex_);
+  if (!worked_) work();
+  worked_ = true;
+  const int count = pieces();
+  while (begun_ < count) {
+    const int mine = begun_++;
+    lock.unlock();
+    piece(mine);
+    lock.lock();
+    if (++done_ == count) all_.notify_all();
+  }
+  all_.wait(lock, [&] { return done_ == count; });
 }
 
 Ahead::~Ahead() {

@@ -12,16 +12,21 @@ namespace secateur {
 class Task {
  public:
   virtual ~Task() = default;
-  // Does the work, or waits for the thread that is at it, unless it is done. Throws what the work throws; then it
-  // is not done, and may be asked for again.
+  // Does the work unless it is done. Where a thread is at it, helps it, or waits for it. Throws what the work throws;
+  // then it is not done, and may be asked for again.
   void finish();
 
  protected:
   virtual void work() = 0;
+  // Pieces that are left when `work` is done, and that threads may share.
+  virtual int pieces() const { return 0; }
+  virtual void piece(int) noexcept {}
 
  private:
   std::mutex mutex_;
-  bool done_ = false;
+  std::condition_variable all_;
+  bool worked_ = false;
+  int begun_ = 0, done_ = 0;  // pieces
 };
 
 // Does tasks in the order in which they come. Who needs one that its turn has not come to does it itself: nobody

@@ -282,7 +282,7 @@ void add_dense_conv(Program& p, int32_t in, int32_t out, const secateur_window* 
 }
 
 void add_sparse_conv(Program& p, int32_t in, int32_t out, const secateur_window* window,
-                     const std::shared_ptr<const Pruned>& weights, const Array& bias,
+                     const std::shared_ptr<Pruned>& weights, const Array& bias,
                      const secateur_epilogue* epilogue) {
   const Shape &from = p.readable(in, "in", true).shape, &to = p.writable(out).shape;
   const secateur_window w = checked(window, from, to);
@@ -299,6 +299,7 @@ void add_sparse_conv(Program& p, int32_t in, int32_t out, const secateur_window*
   text.precision(3);
   text << "sparse " << window_text(w) << sizes(from, to) << " " << 100 * zeros << "% zeros"
        << finish_text(finish);
+  weights->take();
   std::unique_ptr<Operation> operation;
   if (to.pixels() == 1) {
     operation = make_vector_conv(p, in, out, w, weights, nullptr, offsets, finish, residual);
@@ -306,7 +307,7 @@ void add_sparse_conv(Program& p, int32_t in, int32_t out, const secateur_window*
   } else {
     auto conv = std::make_unique<Conv>(p, in, out, w, finish, residual);
     conv->text = text.str();
-    conv->set(make_sparse(p.kernels, p.pages(), weights, from.channels, conv->pixels(), conv->rows_a_unit(),
+    conv->set(make_sparse(p.kernels, weights, from.channels, conv->pixels(), conv->rows_a_unit(),
                           conv->offsets(), offsets));
     operation = std::move(conv);
   }

@@ -15,13 +15,16 @@ std::vector<float> checked_bias(const Array& bias, int32_t count) {
   return std::vector<float>(bias.data, bias.data + count);
 }
 
-void interleave(const float* weights, int64_t rows, int64_t depth, int64_t some, float* to) {
-  for (int64_t first = 0; first < rows; first += some) {
-    const int64_t there = std::min(some, rows - first);
-    const float* const from = weights + first * depth;
-    for (int64_t i = 0; i < depth; i++, to += some) {
-      for (int64_t r = 0; r < there; r++) to[r] = from[r * depth + i];
-      std::fill(to + there, to + some, 0.0f);
+void Interleaving::piece(int number, float* to) const noexcept {
+  const int64_t begin = groups_ * number / pieces(), end = groups_ * (number + 1) / pieces();
+  to += begin * some_ * depth_;
+  get_pages(to, static_cast<size_t>((end - begin) * some_ * depth_) * sizeof(float));
+  for (int64_t first = begin * some_; first < end * some_; first += some_) {
+    const int64_t there = std::min(some_, rows_ - first);
+    const float* const from = weights_ + first * depth_;
+    for (int64_t i = 0; i < depth_; i++, to += some_) {
+      for (int64_t r = 0; r < there; r++) to[r] = from[r * depth_ + i];
+      std::fill(to + there, to + some_, 0.0f);
     }
   }
 }
@@ -70,12 +73,12 @@ std::vector<Stretch> find_stretches(const Rows& r, int32_t rows, int64_t channel
 // there, which makes the inner loop's end predictable.
 class SparseMatrix : public Matrix {
  public:
-  SparseMatrix(const Kernels& k, Pages& pages, std::shared_ptr<const Pruned> pruned, int64_t channels,
-               int64_t pixels, int32_t unit, Offsets offsets, std::vector<float> bias)
+  SparseMatrix(const Kernels& k, std::shared_ptr<Pruned> pruned, int64_t channels, int64_t pixels,
+               int32_t unit, Offsets offsets, std::vector<float> bias)
       : pruned_(std::move(pruned)),
+        count_(pruned_->count()),
         depth_(channels),
         offsets_(std::move(offsets)),
-        entries_(&pages),
         bias_(std::move(bias)) {
     rows = pruned_->row_count();
     rows_a_unit = unit;
@@ -90,7 +93,7 @@ class SparseMatrix : public Matrix {
     t.residual = tile.residual;
     t.pitch = tile.pitch;
     t.residual_pitch = tile.residual_pitch;
-    t.entries = tile.gated ? reinterpret_cast<const Entry*>(tile.gated) : entries_.data();
+    t.entries = tile.gated ? reinterpret_cast<const Entry*>(tile.gated) : entries();
     t.begin = tile.begin * rows_a_unit;
     t.end = std::min(rows, tile.end * rows_a_unit);
     t.vectors = tile.vectors;
@@ -104,28 +107,32 @@ class SparseMatrix : public Matrix {
   }
 
   void set_pitch(int64_t before, int64_t pitch) override {
-    for (Entry& e : entries_) e.offset = static_cast<int32_t>(e.offset / before * pitch + e.offset % before);
+    for (Entry* e = entries(); e != entries() + count_; e++)
+      e->offset = static_cast<int32_t>(e->offset / before * pitch + e->offset % before);
   }
   int64_t bytes() const override {
     return static_cast<int64_t>(
-        entries_.size() * sizeof(Entry) +
+        static_cast<size_t>(count_) * sizeof(Entry) +
         (bias_.size() + starts_.size() + order_.size() + places_.size() + channels_.size()) * 4);
   }
   void keep_channels(int64_t pitch) override {
-    for (const Entry& e : entries_) channels_.push_back(static_cast<int32_t>(e.offset / pitch));
+    for (const Entry* e = entries(); e != entries() + count_; e++)
+      channels_.push_back(static_cast<int32_t>(e->offset / pitch));
   }
   int64_t gated_size() const override {
-    return static_cast<int64_t>(entries_.size() * sizeof(Entry) / sizeof(float));
+    return count_ * static_cast<int64_t>(sizeof(Entry) / sizeof(float));
   }
   void gate(const float* gates, int64_t step, float* to) const override {
     Entry* const gated = reinterpret_cast<Entry*>(to);
-    for (size_t i = 0; i < entries_.size(); i++)
-      gated[i] = {entries_[i].offset, entries_[i].weight * gates[channels_[i] * step]};
+    const Entry* const plain = entries();
+    for (int64_t i = 0; i < count_; i++)
+      gated[i] = {plain[i].offset, plain[i].weight * gates[channels_[static_cast<size_t>(i)] * step]};
   }
 
  private:
   void work() override {
-    const Rows r = pruned_->rows();
+    const PrunedCopy copy(*pruned_);
+    const Rows r = copy.rows();
     const int64_t width = ceil_div(depth_, blocks_);
     const auto count = static_cast<size_t>(rows), all = static_cast<size_t>(blocks_) * count;
     std::vector<int32_t> lengths(all);  // [block][row]
@@ -145,9 +152,8 @@ class SparseMatrix : public Matrix {
         starts_.push_back(starts_.back() + lengths[block + o]);
       }
     }
-    entries_.resize(static_cast<size_t>(r.count));
     for (const Stretch& s : stretches) {
-      Entry* to = entries_.data() + next[s.place];
+      Entry* to = entries() + next[s.place];
       const int64_t first = static_cast<int64_t>(s.tap) * depth_;
       for (int32_t i = s.begin; i < s.end; i++)
         *to++ = {offsets_.of(s.tap, r.columns[i] - first), r.values[i]};
@@ -156,8 +162,11 @@ class SparseMatrix : public Matrix {
     std::vector<float> bias(count);
     for (size_t i = 0; i < count; i++) bias[i] = bias_[static_cast<size_t>(order_[i])];
     bias_ = std::move(bias);
-    pruned_.reset();
   }
+
+  // Where the pruned weights were, that take as much memory: no other pages are touched.
+  Entry* entries() { return reinterpret_cast<Entry*>(pruned_->memory()); }
+  const Entry* entries() const { return reinterpret_cast<const Entry*>(pruned_->memory()); }
 
   void choose_tile(const Kernels& k, int64_t count, int64_t channels, int64_t pixels) {
     // A block's part of a tile fits the first-level cache; rows of few non-zeros are not cut up.
@@ -168,10 +177,10 @@ class SparseMatrix : public Matrix {
     blocks_ = std::max<int64_t>(1, std::min(ceil_div(bytes, cache), count / rows / least));
   }
 
-  std::shared_ptr<const Pruned> pruned_;  // until it is packed
+  std::shared_ptr<Pruned> pruned_;
+  int64_t count_;
   int64_t depth_;  // of each tap
   Offsets offsets_;
-  Unset<Entry> entries_;
   std::vector<int32_t> channels_;  // of each entry, if there is a gate
   std::vector<int32_t> starts_;
   // Output channels, and where they are in their unit, as the rows of each block come.
@@ -184,7 +193,9 @@ class DenseMatrix : public Matrix {
  public:
   DenseMatrix(const Kernels& k, Pages& pages, const float* weights, int32_t row_count, int64_t channels,
               const Offsets& offsets, std::vector<float> bias)
-      : unpacked_(weights), weights_(&pages), bias_(std::move(bias)) {
+      : unpacked_(weights, row_count, static_cast<int64_t>(offsets.taps.size()) * channels, kDenseRows),
+        weights_(&pages),
+        bias_(std::move(bias)) {
     const int64_t depth = static_cast<int64_t>(offsets.taps.size()) * channels;
     depth_ = static_cast<int32_t>(depth);
     rows = row_count;
@@ -229,12 +240,11 @@ class DenseMatrix : public Matrix {
   }
 
  private:
-  void work() override {
-    weights_.resize(static_cast<size_t>(units) * static_cast<size_t>(depth_ * kDenseRows));
-    interleave(unpacked_, rows, depth_, kDenseRows, weights_.data());
-  }
+  void work() override { weights_.resize(static_cast<size_t>(unpacked_.size())); }
+  int pieces() const override { return unpacked_.pieces(); }
+  void piece(int number) noexcept override { unpacked_.piece(number, weights_.data()); }
 
-  const float* unpacked_;
+  Interleaving unpacked_;
   int32_t depth_;
   std::vector<int32_t> offsets_;
   Unset<float> weights_;
@@ -243,11 +253,11 @@ class DenseMatrix : public Matrix {
 
 }  // namespace
 
-std::shared_ptr<Matrix> make_sparse(const Kernels& k, Pages& pages, std::shared_ptr<const Pruned> pruned,
-                                    int64_t channels, int64_t pixels, int32_t rows_a_unit, Offsets offsets,
+std::shared_ptr<Matrix> make_sparse(const Kernels& k, std::shared_ptr<Pruned> pruned, int64_t channels,
+                                    int64_t pixels, int32_t rows_a_unit, Offsets offsets,
                                     std::vector<float> bias) {
-  return std::make_shared<SparseMatrix>(k, pages, std::move(pruned), channels, pixels, rows_a_unit,
-                                        std::move(offsets), std::move(bias));
+  return std::make_shared<SparseMatrix>(k, std::move(pruned), channels, pixels, rows_a_unit, std::move(offsets),
+                                        std::move(bias));
 }
 
 std::shared_ptr<Matrix> make_dense(const Kernels& k, Pages& pages, const float* weights, int32_t rows,

@@ -10,7 +10,20 @@ namespace secateur {
 std::vector<float> checked_bias(const Array& bias, int32_t count);
 
 // `some` rows at a time side by side, column by column; zeros for the rows that the last ones lack.
-void interleave(const float* weights, int64_t rows, int64_t depth, int64_t some, float* to);
+class Interleaving {
+ public:
+  Interleaving(const float* weights, int64_t rows, int64_t depth, int64_t some)
+      : weights_(weights), rows_(rows), depth_(depth), some_(some), groups_((rows + some - 1) / some) {}
+  int64_t size() const { return groups_ * some_ * depth_; }
+  // Into how many pieces the work is divided that threads may share.
+  int pieces() const { return static_cast<int>(std::min<int64_t>(groups_, 1 + size() / 65536)); }
+  // To `to`, which has room for all of them.
+  void piece(int number, float* to) const noexcept;
+
+ private:
+  const float* weights_;
+  int64_t rows_, depth_, some_, groups_;
+};
 
 // Where the input of each tap of the kernel begins, of its first channel, and from one channel to the next.
 // Column i is channel i % channels of tap i / channels.
@@ -59,7 +72,7 @@ class Matrix : public Task {
 };
 
 // For `pixels` pixels. What is packed lies in the pages.
-std::shared_ptr<Matrix> make_sparse(const Kernels&, Pages&, std::shared_ptr<const Pruned>, int64_t channels,
+std::shared_ptr<Matrix> make_sparse(const Kernels&, std::shared_ptr<Pruned>, int64_t channels,
                                     int64_t pixels, int32_t rows_a_unit, Offsets, std::vector<float> bias);
 // The weights stay until the task is finished.
 std::shared_ptr<Matrix> make_dense(const Kernels&, Pages&, const float* weights, int32_t rows, int64_t channels,

@@ -15,7 +15,7 @@ struct Array {
 void add_dense_conv(Program&, int32_t in, int32_t out, const secateur_window*, const Array& weights,
                     const Array& bias, const secateur_epilogue*);
 void add_sparse_conv(Program&, int32_t in, int32_t out, const secateur_window*,
-                     const std::shared_ptr<const Pruned>& weights,
+                     const std::shared_ptr<Pruned>& weights,
                      const Array& bias, const secateur_epilogue*);
 void add_depthwise(Program&, int32_t in, int32_t out, const secateur_window*, const Array& weights,
                    const Array& bias, const secateur_epilogue*);

@@ -1,4 +1,4 @@
-// Memory in large pages, where the system has them: to get as many small ones takes several times as long.
+// Memory from the C library, aligned for any vector.
 #pragma once
 
 #include <cstddef>
@@ -7,26 +7,27 @@
 
 namespace secateur {
 
-// All 0 at first, aligned for any vector.
+// All 0 at first: pages that nobody has touched, which cost nothing until somebody does.
 class Block {
  public:
   Block() = default;
   // Throws std::bad_alloc.
   explicit Block(size_t bytes);
-  ~Block() { release(); }
+  ~Block();
   Block(Block&& other) noexcept { *this = static_cast<Block&&>(other); }
   Block& operator=(Block&& other) noexcept;
   char* data() const { return data_; }
   size_t bytes() const { return bytes_; }
 
  private:
-  bool take_large(size_t bytes);
-  void release();
-
   char* data_ = nullptr;
   size_t bytes_ = 0;
-  void* small_ = nullptr;  // what the C library gave; null where it is of large pages
+  void* allocated_ = nullptr;
 };
+
+// Asks the system for the pages of memory that is about to be written, where it can: one by one, as they are first
+// written, they take twice as long.
+void get_pages(void* begin, size_t bytes);
 
 // Arrays that are freed together. Threads may take some at once.
 class Pages {

@@ -165,6 +165,7 @@ void Program::place(int32_t batch, int32_t threads) {
   if (kGap || size != arena_size_ || !arena_) {
     arena_ = Floats(size);
     arena_size_ = size;
+    is_touched_ = false;
   }
   for (size_t i = 0; i < values_.size(); i++) values_[i].offset = offsets[i];
 #if defined(__SANITIZE_ADDRESS__)
@@ -190,6 +191,8 @@ void Program::run(const float* const* inputs, float* const* outputs, int32_t thr
   if (missing(outputs, outputs_.size())) refuse("Every output needs an array");
   pool_.resize(threads);
   if (pool_.size() != threads_) place(batch_, pool_.size());
+  if (!is_touched_) get_pages(arena_.get(), static_cast<size_t>(arena_size_) * sizeof(float));
+  is_touched_ = true;
   const int64_t need = scratch_ + thread_scratch_ * pool_.size();
   if (need > scratch_size_) {
     scratch_memory_ = Floats(need);

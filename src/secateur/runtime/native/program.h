@@ -144,6 +144,7 @@ class Program {
   Life life(const Value& v) const;
   int32_t batch_ = 0, threads_ = 0;
   Floats arena_;
+  bool is_touched_ = false;
   int64_t arena_size_ = 0, scratch_ = 0, thread_scratch_ = 0;
   Floats scratch_memory_;
   int64_t scratch_size_ = 0;

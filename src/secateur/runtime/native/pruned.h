@@ -7,7 +7,7 @@
 
 namespace secateur {
 
-// Row o is entries starts[o] to starts[o + 1] of `columns`, which rise, and of `values`.
+// Of each weight that is not 0, its place in the row and its value. Row o is entries starts[o] to starts[o + 1] of `columns`, which rise, and of `values`.
 struct Rows {
   const int32_t *starts, *columns;
   const float* values;
@@ -23,26 +23,49 @@ class Pruned : public Task {
   void set_pages(std::shared_ptr<Pages> pages) { pages_ = std::move(pages); }
   // How many are not 0; -1 if one of them is infinite or no number.
   int64_t count() const { return count_; }
-  bool kept() const { return kept_; }
-  // As long as this lives; only if they are kept.
+  // Whether there are rows to be taken.
+  bool kept() const { return kept_ && !taken_; }
+  // Leaves them to one operation, which may write other things where they are.
+  void take() { taken_ = true; }
+  // As long as this lives.
   Rows rows() const;
+  // Their memory, of 8 bytes for each of them at least, and how many bytes it has.
+  char* memory() { return memory_.data(); }
+  size_t bytes() const { return memory_.size(); }
   int32_t row_count() const { return row_count_; }
   int64_t depth() const { return depth_; }
 
  private:
   void work() override;
   void add(const float* row, int64_t seen);
+  void grow(int64_t needed, int64_t seen);
+  int32_t* columns() const { return reinterpret_cast<int32_t*>(const_cast<char*>(memory_.data())); }
+  float* values() const { return reinterpret_cast<float*>(columns() + room_); }
 
   const Kernels& kernels_;
   const float* weights_;
   int32_t row_count_;
   int64_t depth_;
-  bool keep_, kept_ = true;
-  int64_t count_ = 0;
+  bool keep_, kept_ = true, taken_ = false;
+  int64_t count_ = 0, room_ = 0;  // how many are there, and how many there could be
   std::shared_ptr<Pages> pages_;
   std::vector<int32_t> starts_;
-  Unset<int32_t> columns_;
-  Unset<float> values_;
+  Unset<char> memory_;  // of all columns, and behind them of all values
+};
+
+// What is pruned, for who writes its packed form where it was.
+class PrunedCopy {
+ public:
+  explicit PrunedCopy(const Pruned& pruned) : rows_(pruned.rows()) {
+    columns_.assign(rows_.columns, rows_.columns + rows_.count);
+    values_.assign(rows_.values, rows_.values + rows_.count);
+  }
+  Rows rows() const { return {rows_.starts, columns_.data(), values_.data(), rows_.count}; }
+
+ private:
+  Rows rows_;
+  std::vector<int32_t> columns_;
+  std::vector<float> values_;
 };
 
 }  // namespace secateur

@@ -46,7 +46,7 @@ extern "C" {
 #endif
 
 /* Raised with every change to this file that a caller can notice. */
-#define SECATEUR_API_VERSION 4
+#define SECATEUR_API_VERSION 5
 
 typedef struct secateur_program secateur_program;
 typedef struct secateur_pruned secateur_pruned;
@@ -74,7 +74,8 @@ SECATEUR_API double secateur_peak(const char* isa);
 SECATEUR_API secateur_pruned* secateur_prune(const float* weights, int64_t count, int32_t rows, int32_t keep);
 /* How many are not 0; SECATEUR_INVALID if one of them is infinite or no number, SECATEUR_MEMORY. */
 SECATEUR_API int64_t secateur_pruned_count(const secateur_pruned*);
-/* Whether secateur_sparse_conv2d takes them: 1 or 0, or SECATEUR_MEMORY. */
+/* Whether secateur_sparse_conv2d takes them: 1 or 0, or SECATEUR_MEMORY. It takes them once: they are packed where
+ * they are. */
 SECATEUR_API int32_t secateur_pruned_kept(const secateur_pruned*);
 SECATEUR_API void secateur_pruned_free(secateur_pruned*);
 

@@ -14,10 +14,10 @@ namespace {
 class VectorWeights : public Task {
  public:
   // One of `pruned` and `weights`.
-  VectorWeights(int lanes, Pages& pages, std::shared_ptr<const Pruned> pruned, const float* weights,
+  VectorWeights(int lanes, Pages& pages, std::shared_ptr<Pruned> pruned, const float* weights,
                 int32_t rows, int64_t depth, const std::vector<float>& bias)
       : pruned_(std::move(pruned)),
-        unpacked_(weights),
+        unpacked_(weights, rows, depth, lanes),
         lanes_(lanes),
         rows_(rows),
         depth_(depth),
@@ -47,10 +47,11 @@ class VectorWeights : public Task {
   void work() override {
     starts_.resize(static_cast<size_t>(groups_) + 1);
     if (sparse_) return pack(pruned_->rows());
-    weights_.resize(static_cast<size_t>(groups_ * depth_ * lanes_));
+    weights_.resize(static_cast<size_t>(unpacked_.size()));
     for (int64_t g = 0; g <= groups_; g++) starts_[static_cast<size_t>(g)] = g * depth_;
-    interleave(unpacked_, rows_, depth_, lanes_, weights_.data());
   }
+  int pieces() const override { return sparse_ ? 0 : unpacked_.pieces(); }
+  void piece(int number) noexcept override { unpacked_.piece(number, weights_.data()); }
 
   void pack(const Rows& r) {
     // Rows of like length lie in one group: few lanes idle.
@@ -66,32 +67,28 @@ class VectorWeights : public Task {
       starts_[g + 1] = starts_[g] + length(order[g * static_cast<size_t>(lanes_)]);
     weights_.resize(static_cast<size_t>(starts_.back() * lanes_));
     indices_.resize(weights_.size());
-    float* weight = weights_.data();
-    int32_t* index = indices_.data();
-    for (int64_t g = 0; g < groups_; g++) {
-      const int32_t* const lane = order.data() + g * lanes_;
-      const int32_t steps = length(lane[0]);
-      int there = lanes_;  // that have rows, and then those whose rows are so long
-      while (there > 0 && lane[there - 1] < 0) there--;
-      for (int32_t step = 0; step < steps; step++) {
-        while (length(lane[there - 1]) <= step) there--;
-        for (int i = 0; i < there; i++) {
-          weight[i] = r.values[r.starts[lane[i]] + step];
-          index[i] = r.columns[r.starts[lane[i]] + step];
-        }
-        std::fill(weight + there, weight + lanes_, 0.0f);
-        std::fill(index + there, index + lanes_, 0);
-        weight += lanes_;
-        index += lanes_;
-      }
+    for (int64_t i = 0; i < groups_ * lanes_; i++) {
+      const int64_t begin = starts_[static_cast<size_t>(i / lanes_)] * lanes_ + i % lanes_;
+      const int64_t end = starts_[static_cast<size_t>(i / lanes_) + 1] * lanes_;
+      const int32_t o = order[static_cast<size_t>(i)];
+      const int32_t first = o < 0 ? 0 : r.starts[o], count = o < 0 ? 0 : length(o);
+      deal(r.values + first, count, weights_.data(), begin, end);
+      deal(r.columns + first, count, indices_.data(), begin, end);
     }
     bias_ = std::move(bias);
     order_ = std::move(order);
     pruned_.reset();
   }
 
-  std::shared_ptr<const Pruned> pruned_;  // until it is packed
-  const float* unpacked_;
+  // Into one lane of a group, that ends with zeros where other rows are longer.
+  template <class T>
+  void deal(const T* from, int32_t count, T* to, int64_t begin, int64_t end) const {
+    for (int32_t k = 0; k < count; k++, begin += lanes_) to[begin] = from[k];
+    for (; begin < end; begin += lanes_) to[begin] = 0;
+  }
+
+  std::shared_ptr<Pruned> pruned_;  // until it is packed
+  Interleaving unpacked_;
   int lanes_;
   int32_t rows_;
   int64_t depth_, groups_;
@@ -106,7 +103,7 @@ class VectorWeights : public Task {
 class VectorConv : public Operation {
  public:
   VectorConv(Program& p, int32_t in_id, int32_t out_id, const secateur_window& w,
-             std::shared_ptr<const Pruned> pruned, const float* weights, const std::vector<float>& bias,
+             std::shared_ptr<Pruned> pruned, const float* weights, const std::vector<float>& bias,
              const Finish& f, int32_t residual)
       : in_(in_id), residual_(residual), window_(w), finish_(f) {
     const Value& in = p.value(in_id);
@@ -184,7 +181,7 @@ class VectorConv : public Operation {
 }  // namespace
 
 std::unique_ptr<Operation> make_vector_conv(Program& p, int32_t in, int32_t out, const secateur_window& w,
-                                            std::shared_ptr<const Pruned> pruned, const float* weights,
+                                            std::shared_ptr<Pruned> pruned, const float* weights,
                                             const std::vector<float>& bias, const Finish& finish,
                                             int32_t residual) {
   return std::make_unique<VectorConv>(p, in, out, w, std::move(pruned), weights, bias, finish, residual);
