@@ -70,6 +70,16 @@ print(*(m for m in (*slow, "ai_edge_litert.schema_py_generated") if m in loaded)
     assert run(code) == []
 
 
+def test_the_runtime_imports_litert_only_for_who_needs_it():
+    code = """
+import sys
+import secateur.runtime
+secateur.runtime.Interpreter
+print(*(m for m in ("ai_edge_litert", "flatbuffers") if m in sys.modules))
+"""
+    assert run(code) == []
+
+
 @pytest.mark.parametrize("module", ["pruning", "tfmot"])
 def test_any_module_may_be_the_first(module):
     assert run(f"import secateur.{module}; print('fine')") == ["fine"]

@@ -232,3 +232,15 @@ def test_no_such_instruction_set(monkeypatch):
     monkeypatch.setenv("SECATEUR_ISA", "mmx")
     with pytest.raises(ValueError, match=r"SECATEUR_ISA.*portable.*isa=mmx"):
         check(lambda f, t: f.conv(t, 30, 1), values(1, 13, 11, 20))
+
+
+@pytest.mark.parametrize(("how", "sparse"), [("float32", False), ("float16", True)])
+def test_operators_that_share_their_weights(how, sparse):
+    """What is packed takes the place of what was pruned, which serves one operator only."""
+    file = File()
+    x = file.input((1, 5, 6, 24))
+    weights = file.stored(file.weights((24, 1, 1, 24), 0.9), how, sparse)
+    file.stored = lambda *_: weights
+    y = file.conv(file.conv(file.conv(x, 24), 24), 24)
+    ours = compare(file.file([y]), values(1, 5, 6, 24))
+    assert [layer.sparse for layer in ours.plan().layers] == [True] * 3

@@ -1,5 +1,6 @@
 """The methods of LiteRT's interpreter: same details, same results, same kinds of errors."""
 
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -106,6 +107,27 @@ def test_neither_file_nor_thread_stays_behind_loading(tmp_path):
         Interpreter(path, native="always")  # dropped while weights are pruned
     assert not mapped()
     assert threads() <= before
+
+
+def test_a_model_that_runs_natively_needs_no_litert(tmp_path):
+    path = tmp_path / "model.tflite"
+    path.write_bytes(network())
+    code = """
+import sys
+import numpy as np
+from secateur.runtime import Interpreter
+interpreter = Interpreter(sys.argv[1], native="always")
+interpreter.allocate_tensors()
+for entry in interpreter.get_input_details():
+    interpreter.set_tensor(entry["index"], np.ones(entry["shape"], entry["dtype"]))
+interpreter.invoke()
+print(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]).shape)
+print(*interpreter.plan().segments, "ai_edge_litert" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "native False"
 
 
 def test_signatures_by_name():

@@ -15,10 +15,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from flatbuffers.builder import BuilderSizeError
 
 from secateur.litert._check import check_model
-from secateur.litert._pack import pack
 from secateur.litert._paths import existing
 from secateur.litert._unpack import unpack
 
@@ -169,6 +167,10 @@ def write_model(model: Any) -> bytes:
         >>> write_model(read_model("model.tflite"))[4:8]  # doctest: +SKIP
         b'TFL3'
     """
+    from flatbuffers.builder import BuilderSizeError  # who only reads files needs neither
+
+    from secateur.litert._pack import pack
+
     content = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
     error = _too_large(f"model with {content} bytes of weights")
     if content > _MOST_BYTES:

@@ -14,23 +14,34 @@ void Pruned::work() {
   memory_ = Unset<char>(pages_.get());
   starts_.assign(1, 0);
   starts_.reserve(static_cast<size_t>(row_count_) + 1);
-  for (int32_t row = 0; row < row_count_ && count_ >= 0; row++) {
-    if (kept_) {
-      add(weights_ + row * depth_, row * depth_);
-      // More than three in four: they are left out nowhere. Some rows tell.
-      const int64_t seen = (row + 1) * depth_;
-      kept_ = count_ >= 0 && (keep_ || seen < 4096 || count_ <= seen / 4 * 3);
-    } else {
-      const int64_t found = kernels_.count_nonzero(weights_ + row * depth_, depth_);
-      count_ = found < 0 ? found : count_ + found;
-    }
+  seen_ = 0;
+  for (int32_t row = 0; row < row_count_ && count_ >= 0 && kept_; row++) {
+    add(weights_ + seen_);
+    seen_ += depth_;
+    // More than three in four: they are left out nowhere. Some rows tell.
+    kept_ = count_ >= 0 && (keep_ || seen_ < 4096 || count_ <= seen_ / 4 * 3);
   }
   if (!kept_) memory_ = {};
 }
 
-void Pruned::add(const float* row, int64_t seen) {
+int Pruned::pieces() const {
+  const int64_t rest = row_count_ * depth_ - seen_;
+  return count_ < 0 || !rest ? 0 : static_cast<int>(1 + rest / 65536);
+}
+
+void Pruned::piece(int number) noexcept {
+  const int64_t rest = row_count_ * depth_ - seen_, count = pieces();
+  const int64_t begin = rest * number / count, end = rest * (number + 1) / count;
+  const int64_t found = kernels_.count_nonzero(weights_ + seen_ + begin, end - begin);
+  if (found < 0)
+    strange_ = true;
+  else
+    rest_ += found;
+}
+
+void Pruned::add(const float* row) {
   const int64_t needed = count_ + depth_ + kernels_.lanes;  // also if none is 0
-  if (room_ < needed) grow(needed, seen);
+  if (room_ < needed) grow(needed);
   const int64_t n = kernels_.compress(row, depth_, columns() + count_, values() + count_);
   const bool finite = kernels_.count_nonzero(values() + count_, n) >= 0;
   count_ = finite ? count_ + n : -1;
@@ -38,9 +49,9 @@ void Pruned::add(const float* row, int64_t seen) {
 }
 
 // To as many as there will be if the rest is like what was seen, and an eighth more.
-void Pruned::grow(int64_t needed, int64_t seen) {
+void Pruned::grow(int64_t needed) {
   const int64_t all = row_count_ * depth_;
-  const double share = seen ? static_cast<double>(count_) / static_cast<double>(seen) : 0.0;
+  const double share = seen_ ? static_cast<double>(count_) / static_cast<double>(seen_) : 0.0;
   const auto foreseen = static_cast<int64_t>(1.125 * share * static_cast<double>(all));
   const int64_t room = std::min(std::max(foreseen, 2 * needed), all + kernels_.lanes);
   Unset<char> larger(pages_.get());

@@ -1,6 +1,8 @@
 // Weights without their zeros.
 #pragma once
 
+#include <atomic>
+
 #include "ahead.h"
 #include "kernels.h"
 #include "unset.h"
@@ -22,23 +24,24 @@ class Pruned : public Task {
   // Where what is kept shall lie, told before the task is finished.
   void set_pages(std::shared_ptr<Pages> pages) { pages_ = std::move(pages); }
   // How many are not 0; -1 if one of them is infinite or no number.
-  int64_t count() const { return count_; }
+  int64_t count() const { return count_ < 0 || strange_ ? -1 : count_ + rest_; }
   // Whether there are rows to be taken.
   bool kept() const { return kept_ && !taken_; }
   // Leaves them to one operation, which may write other things where they are.
   void take() { taken_ = true; }
   // As long as this lives.
   Rows rows() const;
-  // Their memory, of 8 bytes for each of them at least, and how many bytes it has.
+  // Their memory, of 8 bytes for each of them at least.
   char* memory() { return memory_.data(); }
-  size_t bytes() const { return memory_.size(); }
   int32_t row_count() const { return row_count_; }
   int64_t depth() const { return depth_; }
 
  private:
   void work() override;
-  void add(const float* row, int64_t seen);
-  void grow(int64_t needed, int64_t seen);
+  int pieces() const override;
+  void piece(int number) noexcept override;
+  void add(const float* row);
+  void grow(int64_t needed);
   int32_t* columns() const { return reinterpret_cast<int32_t*>(const_cast<char*>(memory_.data())); }
   float* values() const { return reinterpret_cast<float*>(columns() + room_); }
 
@@ -48,6 +51,10 @@ class Pruned : public Task {
   int64_t depth_;
   bool keep_, kept_ = true, taken_ = false;
   int64_t count_ = 0, room_ = 0;  // how many are there, and how many there could be
+  // Of all weights those that `work` looked at; the rest is only counted, in pieces.
+  int64_t seen_ = 0;
+  std::atomic<int64_t> rest_{0};
+  std::atomic<bool> strange_{false};
   std::shared_ptr<Pages> pages_;
   std::vector<int32_t> starts_;
   Unset<char> memory_;  // of all columns, and behind them of all values
