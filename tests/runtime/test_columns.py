@@ -35,7 +35,7 @@ def plain(thing):
 
 def check_equal(quick, model):
     """Compare a file that was read in both ways."""
-    mine, other = quick.columns, columns_of(model, model.subgraphs[0])
+    (head, mine), other = quick, columns_of(model, model.subgraphs[0])
     assert len(model.subgraphs) == 1
     for name in LISTS:
         assert getattr(mine, name) == getattr(other, name), name
@@ -46,7 +46,7 @@ def check_equal(quick, model):
         if size:
             np.testing.assert_array_equal(mine.data(tensor), other.data(tensor))
     for name in vars(model).keys() - {"subgraphs", "buffers"}:
-        assert plain(getattr(quick.head, name)) == plain(getattr(model, name)), name
+        assert plain(getattr(head, name)) == plain(getattr(model, name)), name
 
 
 def check_quick(content):

@@ -1,7 +1,5 @@
 """A subgraph of a `.tflite` file as columns: lists with an entry for each tensor, or each operator."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

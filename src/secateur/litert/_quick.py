@@ -4,9 +4,7 @@ Most of the time that it takes to read a file into objects goes into its tensors
 which a network has hundreds. Here those are read together, and what is rare is left to that reader.
 """
 
-from __future__ import annotations
-
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -27,27 +25,16 @@ _RARE = {
 _WIDTHS = {"min": 4, "max": 4, "scale": 4, "zeroPoint": 8}
 
 
-class Quick(NamedTuple):
-    """A file of one subgraph.
-
-    Args:
-        head: A `ModelT` without its subgraph and buffers.
-        columns: The subgraph.
-    """
-
-    head: Any
-    columns: Columns
-
-
-def read_quickly(data: memoryview) -> Quick | None:
+def read_quickly(data: memoryview) -> tuple[Any, Columns] | None:
     """Read a file of one subgraph with nothing unusual in it, and check it as `check_model` does.
 
     Args:
         data: The file; its bytes are read-only.
 
     Returns:
-        Its parts, which share the memory of `data`. None where it should be read into objects: what
-        is damaged, too, so that there is one place that says how.
+        A `ModelT` without its subgraph and buffers, and the subgraph; both share the memory of
+        `data`. None where the file should be read into objects: also where it is damaged, so that
+        there is one place that says how.
     """
     try:
         return _read(Numbers(data))
@@ -55,7 +42,7 @@ def read_quickly(data: memoryview) -> Quick | None:
         return None
 
 
-def _read(numbers: Numbers) -> Quick:
+def _read(numbers: Numbers) -> tuple[Any, Columns]:
     reader = numbers.reader
     head = reader.shallow("Model", reader.unsigned(0), ("subgraphs", "buffers"))
     graphs = _common(numbers, "SubGraph", head.subgraphs)
@@ -66,7 +53,7 @@ def _read(numbers: Numbers) -> Quick:
     columns = _columns(numbers, head, graph, buffers)
     check_columns(columns)
     check_head(head, len(buffers), [len(columns.types)])
-    return Quick(head, columns)
+    return head, columns
 
 
 def _need(true: object) -> None:

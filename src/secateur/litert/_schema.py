@@ -4,8 +4,6 @@ The module that LiteRT's package generates from the schema has all tables and ta
 third of what loading a small model takes. So it is only asked for tables that are rare.
 """
 
-from __future__ import annotations
-
 import functools
 from typing import Any, ClassVar, NamedTuple
 

@@ -6,8 +6,6 @@ anew, which takes most of the time of loading a model. Here every offset is chec
 verifier, the number of tables is bounded, and tables of one layout are read by one `struct`.
 """
 
-from __future__ import annotations
-
 import functools
 import struct
 from collections.abc import Callable, Sequence

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -115,6 +116,24 @@ def values(model: Any, tensor: Any) -> np.ndarray:
     if data is None:
         raise ValueError(f"The tensor is no constant. Received: name={text(tensor.name)!r}")
     return typed(data, tensor.type)
+
+
+def shaped(stored: np.ndarray, dims: tuple[int, ...], sparsity: Any = None) -> np.ndarray:
+    """The values of a constant in its shape.
+
+    Args:
+        stored: The values as the file holds them, a row.
+        dims: The shape.
+        sparsity: How they are encoded, a `SparsityParametersT`; None where they are all there.
+
+    Returns:
+        An array of that shape.
+    """
+    if sparsity is not None:
+        from secateur.litert.sparse_encoding import decode  # few files need it
+
+        return decode(stored, sparsity, dims)
+    return stored[: math.prod(dims)].reshape(dims)
 
 
 def typed(data: np.ndarray, tensor_type: int) -> np.ndarray:

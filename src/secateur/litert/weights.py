@@ -1,8 +1,5 @@
 """Find the weights of a `.tflite` file: constants, and the operators that they feed."""
 
-from __future__ import annotations
-
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +12,7 @@ from secateur.litert.graph import (
     producers,
     raw,
     shape,
+    shaped,
     text,
     values,
 )
@@ -96,24 +94,6 @@ def dense_values(model: Any, tensor: Any) -> np.ndarray:
         A read-only array.
     """
     return shaped(values(model, tensor), shape(tensor), tensor.sparsity)
-
-
-def shaped(stored: np.ndarray, dims: tuple[int, ...], sparsity: Any = None) -> np.ndarray:
-    """The values of a constant in its shape.
-
-    Args:
-        stored: The values as the file holds them, a row.
-        dims: The shape.
-        sparsity: How they are encoded, a `SparsityParametersT`; None where they are all there.
-
-    Returns:
-        An array of that shape.
-    """
-    if sparsity is not None:
-        from secateur.litert.sparse_encoding import decode  # few files need it
-
-        return decode(stored, sparsity, dims)
-    return stored[: math.prod(dims)].reshape(dims)
 
 
 def stored_bytes(model: Any, tensor: Any) -> int:

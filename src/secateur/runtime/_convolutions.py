@@ -51,7 +51,7 @@ def convolution(graph: Graph, place: int) -> Convolution:
     need(dims[3] == shape[0] and dims[0] == target[0], Reason.SHAPE)
     window = window_of(options, (dims[1], dims[2]), shape, target)
     return Convolution(
-        *([source], output, [shape], target),
+        ([source], [shape], output, target),
         _weights(graph, kernel, dims),
         _bias(graph, bias, target[0]),
         window,
@@ -71,7 +71,7 @@ def depthwise(graph: Graph, place: int) -> Convolution:
     need(dims[0] == 1 and dims[3] == target[0] and target[0] % shape[0] == 0, Reason.SHAPE)
     window = window_of(options, (dims[1], dims[2]), shape, target)
     return Depthwise(
-        *([source], output, [shape], target),
+        ([source], [shape], output, target),
         _weights(graph, kernel, dims[1:]),
         _bias(graph, bias, target[0]),
         window,
@@ -92,7 +92,7 @@ def fully_connected(graph: Graph, place: int) -> Convolution:
     need(dims[1] == shape[0] and dims[0] == target[0], Reason.SHAPE)
     need(shape[1:] == target[1:], Reason.SHAPE)
     return Convolution(
-        *([source], output, [shape], target),
+        ([source], [shape], output, target),
         _weights(graph, kernel, (dims[0], 1, 1, dims[1])),
         _bias(graph, bias, target[0]),
         POINTWISE,

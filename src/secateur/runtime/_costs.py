@@ -5,8 +5,6 @@ from `Interpreter.profile()` and LiteRT's profiler (`secateur benchmark --profil
 MobileNets, EfficientNetB0 and ResNet50.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from secateur.runtime._forms import Activation

@@ -1,7 +1,5 @@
 """What the native library's operations take beside images: shapes, functions, windows."""
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from secateur.runtime._convolutions import convolution, depthwise, fully_connected
-from secateur.runtime._forms import RELU, RELU6, RELU_N1_TO_1, Activation, Shape
+from secateur.runtime._forms import IDENTITY, RELU, RELU6, RELU_N1_TO_1, Activation, Shape
 from secateur.runtime._operations import (
     Concatenation,
     Elementwise,
@@ -96,19 +96,20 @@ def _unary(graph: Graph, place: int) -> Operation:
         function = Activation(Function.GELU_TANH if quick else Function.GELU)
     else:
         function = UNARY[kind]
-    tensors, shapes, output, target = images(graph, place, 1)
+    found = images(graph, place, 1)
+    _, shapes, _, target = found
     need(shapes[0] == target, Reason.SHAPE)
-    return Unary(tensors, output, shapes, target, function)
+    return Unary(found, function)
 
 
 def _binary(graph: Graph, place: int) -> Operation:
     function, options = BINARY[graph.kinds[place]]
     pair, (output,) = graph.reads[place], graph.writes[place]
     need(len(pair) == 2 and min(pair) >= 0, Reason.KIND)
-    activation = Activation()
+    activation = IDENTITY
     if options:
         activation = fused(options_of(graph, place, options).fusedActivationFunction)
-    target = image(graph, output)
+    target, rank = image(graph, output), len(graph.shape(output) or ())
     tensors: list[int] = []
     shapes: list[Shape] = []
     constants: dict[int, tuple[Shape, np.ndarray]] = {}
@@ -117,16 +118,15 @@ def _binary(graph: Graph, place: int) -> Operation:
             constants[i] = _constant(graph, tensor, output)
             shape = constants[i][0]
         else:
-            need(len(graph.shape(tensor) or ()) == len(graph.shape(output) or ()), Reason.SHAPE)
+            need(len(graph.shape(tensor) or ()) == rank, Reason.SHAPE)
             shape = image(graph, tensor)
             tensors.append(tensor)
             shapes.append(shape)
         pixels = shape[1:] in (target[1:], (1, 1))
         need(shape[0] in (target[0], 1) and pixels, Reason.BROADCAST)
-    need(bool(tensors), Reason.KIND)
     # The library broadcasts one operand; of two that grow together each would need it.
-    need(target in [image(graph, tensor) for tensor in tensors], Reason.BROADCAST)
-    return Elementwise(tensors, output, shapes, target, function, activation, constants)
+    need(target in shapes, Reason.BROADCAST)
+    return Elementwise((tensors, shapes, output, target), function, activation, constants)
 
 
 def _constant(graph: Graph, tensor: int, output: int) -> tuple[Shape, np.ndarray]:
@@ -145,50 +145,55 @@ def _constant(graph: Graph, tensor: int, output: int) -> tuple[Shape, np.ndarray
 def _pool(graph: Graph, place: int) -> Operation:
     options = options_of(graph, place, "Pool2DOptionsT")
     function = Pool.MAX if graph.kinds[place] == "MAX_POOL_2D" else Pool.AVERAGE
-    tensors, shapes, output, target = images(graph, place, 1)
+    found = images(graph, place, 1)
+    _, shapes, _, target = found
     need(shapes[0][0] == target[0], Reason.SHAPE)
     window = window_of(options, (options.filterHeight, options.filterWidth), shapes[0], target)
     activation = fused(options.fusedActivationFunction)
-    return Pooling(tensors, output, shapes, target, function, window, activation)
+    return Pooling(found, function, window, activation)
 
 
 def _mean(graph: Graph, place: int) -> Operation:
-    tensors, shapes, output, target = images(graph, place, 2)
+    found = images(graph, place, 2)
+    _, shapes, _, target = found
     source = graph.reads[place][0]
     rank = len(graph.shape(source) or ())
     axes = graph.numbers(graph.reads[place][1])
     need(axes is not None, Reason.OPTIONS)
     need(sorted(axis % rank for axis in axes or ()) == list(range(1, rank - 1)), Reason.OPTIONS)
     need(rank > 2 and target == (shapes[0][0], 1, 1), Reason.SHAPE)
-    return Mean(tensors, output, shapes, target)
+    return Mean(found)
 
 
 def _resize(graph: Graph, place: int) -> Operation:
     bilinear = graph.kinds[place] == "RESIZE_BILINEAR"
     name = "ResizeBilinearOptionsT" if bilinear else "ResizeNearestNeighborOptionsT"
     options = options_of(graph, place, name)
-    tensors, shapes, output, target = images(graph, place, 2)
+    found = images(graph, place, 2)
+    _, shapes, output, target = found
     need(len(graph.shape(output) or ()) == 4 and shapes[0][0] == target[0], Reason.SHAPE)
     flags = bool(options.alignCorners), bool(options.halfPixelCenters)
     need(not all(flags), Reason.OPTIONS)
     function = Resize.BILINEAR if bilinear else Resize.NEAREST
-    return Resizing(tensors, output, shapes, target, function, *flags)
+    return Resizing(found, function, flags)
 
 
 def _concatenation(graph: Graph, place: int) -> Operation:
     options = options_of(graph, place, "ConcatenationOptionsT")
     inputs = graph.reads[place]
-    tensors, shapes, output, target = images(graph, place, len(inputs), len(inputs))
+    found = images(graph, place, len(inputs), len(inputs))
+    _, shapes, output, target = found
     rank = len(graph.shape(output) or ())
     need(options.axis in (-1, rank - 1) and not options.fusedActivationFunction, Reason.OPTIONS)
     need(all(shape[1:] == target[1:] for shape in shapes), Reason.SHAPE)
     need(sum(shape[0] for shape in shapes) == target[0], Reason.SHAPE)
-    return Concatenation(tensors, output, shapes, target)
+    return Concatenation(found)
 
 
 def _pad(graph: Graph, place: int) -> Operation:
     inputs = graph.reads[place]
-    tensors, shapes, output, target = images(graph, place, len(inputs))
+    found = images(graph, place, len(inputs))
+    _, shapes, _, target = found
     fill = 0.0
     if graph.kinds[place] == "PADV2":
         value = graph.constant(inputs[2]) if len(inputs) == 3 else None
@@ -200,7 +205,7 @@ def _pad(graph: Graph, place: int) -> Operation:
     sizes = pads[-1], pads[-3] if len(pads) == 4 else (0, 0), pads[-2] if len(pads) > 2 else (0, 0)
     padded = tuple(n + sum(p) for n, p in zip((channels, height, width), sizes, strict=True))
     need(padded == target, Reason.SHAPE)
-    return Padding(tensors, output, shapes, target, before, fill)
+    return Padding(found, before, fill)
 
 
 def paddings(graph: Graph, place: int) -> list[tuple[int, int]]:
@@ -215,7 +220,8 @@ def paddings(graph: Graph, place: int) -> list[tuple[int, int]]:
 
 
 def _slice(graph: Graph, place: int) -> Operation:
-    tensors, shapes, output, target = images(graph, place, 3)
+    found = images(graph, place, 3)
+    _, shapes, output, target = found
     begin = graph.numbers(graph.reads[place][1])
     rank = len(graph.shape(output) or ())
     need(begin is not None and len(begin) == rank and begin[0] == 0, Reason.OPTIONS)
@@ -224,21 +230,23 @@ def _slice(graph: Graph, place: int) -> Operation:
     start = begin[-1], height, width
     for first, length, whole in zip(start, target, shapes[0], strict=True):
         need(first >= 0 and first + length <= whole, Reason.SHAPE)
-    return Slice(tensors, output, shapes, target, start)
+    return Slice(found, start)
 
 
 def _reshape(graph: Graph, place: int) -> Operation:
     inputs = graph.reads[place]
-    tensors, shapes, output, target = images(graph, place, len(inputs))
+    found = images(graph, place, len(inputs))
+    _, shapes, _, target = found
     need(math.prod(shapes[0]) == math.prod(target), Reason.SHAPE)
-    return Reshape(tensors, output, shapes, target)
+    return Reshape(found)
 
 
 def _softmax(graph: Graph, place: int) -> Operation:
-    tensors, shapes, output, target = images(graph, place, 1)
+    found = images(graph, place, 1)
+    _, shapes, _, target = found
     beta = float(options_of(graph, place, "SoftmaxOptionsT").beta)
     need(shapes[0] == target and math.isfinite(beta), Reason.SHAPE)
-    return Softmax(tensors, output, shapes, target, beta)
+    return Softmax(found, beta)
 
 
 _LOWER: dict[str, Callable[[Graph, int], Any]] = {

@@ -1,7 +1,5 @@
 """A `.tflite` file opened: checked, its graphs as columns, and as objects for who needs those."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -45,7 +43,8 @@ def open_file(source: str | bytes) -> Opened:
     check_identifier(data, shown)
     quick = read_quickly(data)
     if quick is not None:
-        opened = Opened(quick.head, [quick.columns], lambda: parse(data, shown))
+        head, columns = quick
+        opened = Opened(head, [columns], lambda: parse(data, shown))
     else:
         model = parse(data, shown)
         opened = opened_model(model)

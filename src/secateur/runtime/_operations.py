@@ -1,10 +1,7 @@
 """What the native library can do with images, each as an object that adds itself to a program."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,21 +47,20 @@ class Weights(NamedTuple):
         return 1 - self.nonzeros / self.size if self.size else 0.0
 
 
-@dataclass(eq=False, repr=False)
+# What an operation reads and writes: tensors, their shapes as (channels, height, width), the tensor it
+# writes, and its shape.
+Images = tuple[list[int], list[Shape], int, Shape]
+
+
 class Operation:
     """One operation of the native library.
 
     Args:
-        inputs: The tensors it reads that are no constants of its own.
-        output: The tensor it writes.
-        sources: The shapes of the inputs: channels, height, width.
-        target: That of the output.
+        images: What it reads, constants of its own left out, and writes.
     """
 
-    inputs: list[int]
-    output: int
-    sources: list[Shape]
-    target: Shape
+    def __init__(self, images: Images) -> None:
+        self.inputs, self.sources, self.output, self.target = images
 
     @property
     def kind(self) -> str:
@@ -89,18 +85,24 @@ class Operation:
         return False
 
 
-@dataclass(eq=False, repr=False)
 class Convolution(Operation):
     """A convolution, or a fully connected layer as one of 1 x 1."""
 
-    weights: Weights
-    bias: np.ndarray | None
-    window: Window
-    first: Activation = IDENTITY
-    residual: int | None = None
-    second: Activation = IDENTITY
-    sparse: bool = False
     reads_channels_last = True
+
+    def __init__(
+        self,
+        images: Images,
+        weights: Weights,
+        bias: np.ndarray | None,
+        window: Window,
+        activation: Activation,
+    ) -> None:
+        super().__init__(images)
+        self.weights, self.bias, self.window = weights, bias, window
+        self.first, self.second = activation, IDENTITY
+        self.residual: int | None = None
+        self.sparse = False
 
     @property
     def kind(self) -> str:
@@ -161,11 +163,12 @@ class Depthwise(Convolution):
         program.depthwise_conv2d(source, out, weights, self.bias, self.window, epilogue)
 
 
-@dataclass(eq=False, repr=False)
 class Unary(Operation):
     """A function of each number."""
 
-    function: Activation
+    def __init__(self, images: Images, function: Activation) -> None:
+        super().__init__(images)
+        self.function = function
 
     @property
     def kind(self) -> str:
@@ -177,13 +180,18 @@ class Unary(Operation):
         program.unary(values[self.inputs[0]], out, self.function)
 
 
-@dataclass(eq=False, repr=False)
 class Elementwise(Operation):
     """Two images into one; `constants` holds an operand that is in the file, by its place."""
 
-    function: Binary
-    activation: Activation = IDENTITY
-    constants: dict[int, tuple[Shape, np.ndarray]] = field(default_factory=dict)
+    def __init__(
+        self,
+        images: Images,
+        function: Binary,
+        activation: Activation,
+        constants: dict[int, tuple[Shape, np.ndarray]],
+    ) -> None:
+        super().__init__(images)
+        self.function, self.activation, self.constants = function, activation, constants
 
     @property
     def kind(self) -> str:
@@ -207,13 +215,14 @@ class Elementwise(Operation):
         return True
 
 
-@dataclass(eq=False, repr=False)
 class Pooling(Operation):
     """The largest or the mean number under a window."""
 
-    function: Pool
-    window: Window
-    activation: Activation = IDENTITY
+    def __init__(
+        self, images: Images, function: Pool, window: Window, activation: Activation
+    ) -> None:
+        super().__init__(images)
+        self.function, self.window, self.activation = function, window, activation
 
     @property
     def kind(self) -> str:
@@ -234,13 +243,12 @@ class Mean(Operation):
         program.mean(values[self.inputs[0]], out)
 
 
-@dataclass(eq=False, repr=False)
 class Resizing(Operation):
-    """Another height and width."""
+    """Another height and width; flags are whether to align corners, and for half pixel centers."""
 
-    function: Resize
-    align_corners: bool
-    half_pixel_centers: bool
+    def __init__(self, images: Images, function: Resize, flags: tuple[bool, bool]) -> None:
+        super().__init__(images)
+        self.function, self.flags = function, flags
 
     @property
     def kind(self) -> str:
@@ -249,8 +257,7 @@ class Resizing(Operation):
 
     def emit(self, program: Program, values: Mapping[int, int], out: int) -> None:
         """Add it."""
-        flags = self.align_corners, self.half_pixel_centers
-        program.resize(self.function, values[self.inputs[0]], out, *flags)
+        program.resize(self.function, values[self.inputs[0]], out, *self.flags)
 
 
 class Concatenation(Operation):
@@ -261,23 +268,24 @@ class Concatenation(Operation):
         program.concat([values[tensor] for tensor in self.inputs], out)
 
 
-@dataclass(eq=False, repr=False)
 class Padding(Operation):
     """An image within a larger one."""
 
-    before: Shape
-    fill: float
+    def __init__(self, images: Images, before: Shape, fill: float) -> None:
+        super().__init__(images)
+        self.before, self.fill = before, fill
 
     def emit(self, program: Program, values: Mapping[int, int], out: int) -> None:
         """Add it."""
         program.pad(values[self.inputs[0]], out, self.before, self.fill)
 
 
-@dataclass(eq=False, repr=False)
 class Slice(Operation):
     """A part of an image."""
 
-    begin: Shape
+    def __init__(self, images: Images, begin: Shape) -> None:
+        super().__init__(images)
+        self.begin = begin
 
     def emit(self, program: Program, values: Mapping[int, int], out: int) -> None:
         """Add it."""
@@ -292,11 +300,12 @@ class Reshape(Operation):
         program.reshape(values[self.inputs[0]], out)
 
 
-@dataclass(eq=False, repr=False)
 class Softmax(Operation):
     """Softmax over the channels of each pixel."""
 
-    beta: float
+    def __init__(self, images: Images, beta: float) -> None:
+        super().__init__(images)
+        self.beta = beta
 
     def emit(self, program: Program, values: Mapping[int, int], out: int) -> None:
         """Add it."""

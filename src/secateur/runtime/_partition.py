@@ -1,10 +1,7 @@
 """Divides a graph into segments that run natively and segments that run in LiteRT."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from secateur.runtime._costs import Costs
 from secateur.runtime._cut import Cut
@@ -16,7 +13,6 @@ from secateur.runtime._units import Unit
 _LEAST_GAIN = 0.05
 
 
-@dataclass(eq=False, repr=False)
 class Segment:
     """Units that run one after the other on one side.
 
@@ -27,10 +23,11 @@ class Segment:
         outputs: The tensors that are needed behind, or by the caller.
     """
 
-    native: bool
-    units: list[Unit]
-    inputs: list[int]
-    outputs: list[int]
+    def __init__(
+        self, native: bool, units: list[Unit], inputs: list[int], outputs: list[int]
+    ) -> None:
+        self.native, self.units = native, units
+        self.inputs, self.outputs = inputs, outputs
 
 
 def choose(graph: Graph, units: Sequence[Unit], costs: Costs, always: bool) -> list[bool]:

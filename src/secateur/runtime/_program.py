@@ -3,11 +3,8 @@
 `native/secateur.h` says what programs, values and operations are.
 """
 
-from __future__ import annotations
-
 import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,19 +16,6 @@ from secateur.runtime._pruned import Pruned
 from secateur.runtime._signatures import Binary, Pool, Resize
 
 Addresses = tuple[Any, Any]  # of inputs and outputs
-
-
-@dataclass
-class _Outside:
-    """The shapes of what goes in or comes out, as (height, width, channels)."""
-
-    ids: list[int] = field(default_factory=list)
-    shapes: list[tuple[int, int, int]] = field(default_factory=list)
-
-    def add(self, value: int, channels: int, height: int, width: int) -> int:
-        self.ids.append(value)
-        self.shapes.append((height, width, channels))
-        return value
 
 
 class Program:
@@ -68,7 +52,9 @@ class Program:
         if not handle:
             _native.check(_native.INVALID)
         self._handle = handle
-        self._inputs, self._outputs = _Outside(), _Outside()
+        #: The shapes of what goes in and comes out: height, width, channels.
+        self._in_shapes: list[tuple[int, int, int]] = []
+        self._out_shapes: list[tuple[int, int, int]] = []
         self._unpacked: list[np.ndarray] = []  # weights that another thread packs
         self._batch = 0
 
@@ -84,11 +70,13 @@ class Program:
 
     def input(self, shape: Shape) -> int:
         """A value that `run` gets, channels last."""
-        return self._inputs.add(self._call("input", *shape), *shape)
+        self._in_shapes.append((*shape[1:], shape[0]))
+        return self._call("input", *shape)
 
     def output(self, shape: Shape) -> int:
         """A value that `run` returns, channels last."""
-        return self._outputs.add(self._call("output", *shape), *shape)
+        self._out_shapes.append((*shape[1:], shape[0]))
+        return self._call("output", *shape)
 
     def value(self, shape: Shape) -> int:
         """A value between operations."""
@@ -256,7 +244,7 @@ class Program:
         Returns:
             The outputs, in the order of `output`.
         """
-        shapes = [(self._batch, *shape) for shape in self._outputs.shapes]
+        shapes = [(self._batch, *shape) for shape in self._out_shapes]
         sources = [floats(a) for a in inputs]
         results = [np.empty(s, "float32") for s in shapes] if outputs is None else list(outputs)
         self.run_at(self.addresses(sources, results), threads, seconds)
@@ -264,8 +252,8 @@ class Program:
 
     def addresses(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> Addresses:
         """Where to read and write, for `run_at`; the arrays are not kept alive."""
-        check_shapes("inputs", inputs, [(self._batch, *s) for s in self._inputs.shapes])
-        check_shapes("outputs", outputs, [(self._batch, *s) for s in self._outputs.shapes])
+        check_shapes("inputs", inputs, [(self._batch, *s) for s in self._in_shapes])
+        check_shapes("outputs", outputs, [(self._batch, *s) for s in self._out_shapes])
         return pointers(inputs), pointers(outputs)
 
     def run_at(

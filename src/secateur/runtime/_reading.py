@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from secateur.litert._columns import Dims
-from secateur.litert.graph import DTYPES, FLOAT16, FLOAT32, INT8, INT32, typed
-from secateur.litert.weights import shaped
+from secateur.litert.graph import DTYPES, FLOAT16, FLOAT32, INT8, INT32, shaped, typed
 from secateur.runtime._opening import Opened, open_file
 from secateur.runtime._pruned import Ahead, Pruned
 from secateur.runtime._reshapes import targets, write_targets

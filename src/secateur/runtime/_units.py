@@ -1,9 +1,5 @@
 """A graph as units: groups of operators that run together, natively as one operation or in LiteRT."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-
 from secateur.runtime._forms import IDENTITY, Window
 from secateur.runtime._lowering import lower
 from secateur.runtime._operations import (
@@ -19,7 +15,6 @@ from secateur.runtime._signatures import Binary, Function
 from secateur.runtime._terms import NotNative, Reason
 
 
-@dataclass(eq=False, repr=False)
 class Unit:
     """Operators that run together.
 
@@ -31,11 +26,16 @@ class Unit:
         reason: Why they can run only there, one of `Reason`, or "".
     """
 
-    places: list[int]
-    inputs: list[int]
-    outputs: list[int]
-    operation: Operation | None
-    reason: str = ""
+    def __init__(
+        self,
+        places: list[int],
+        inputs: list[int],
+        outputs: list[int],
+        operation: Operation | None,
+        reason: str = "",
+    ) -> None:
+        self.places, self.inputs, self.outputs = places, inputs, outputs
+        self.operation, self.reason = operation, reason
 
 
 def find_units(graph: Graph) -> list[Unit]:
@@ -181,8 +181,8 @@ def _swish(graph: Graph, units: dict[int, Unit], place: int) -> None:
         function = sigmoid.operation.function.function
         if function != Function.SIGMOID or sigmoid.operation.inputs != [x]:
             continue
-        shapes = [sigmoid.operation.sources[0]]
-        _join(units, unit, sigmoid, Unary([x], unit.outputs[0], shapes, product.target, SWISH))
+        images = [x], [sigmoid.operation.sources[0]], unit.outputs[0], product.target
+        _join(units, unit, sigmoid, Unary(images, SWISH))
         producer = units.get(graph.writers.get(x, -1))
         readers = graph.readers.get(x, [])
         alone = x not in graph.outputs and set(readers) <= set(unit.places)
