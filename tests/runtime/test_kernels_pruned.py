@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from secateur.runtime import _pruned
 from secateur.runtime._native import NativeError
-from secateur.runtime._program import Program
+from secateur.runtime._program import Program, isas
 from secateur.runtime._pruned import Ahead, Pruned
 from support import only
 
@@ -89,6 +89,40 @@ def test_what_was_not_begun_is_done_when_it_is_asked_for():
         ahead.add(each)
     del ahead  # with most of it to do
     assert {each.count for each in found} == {np.count_nonzero(weights)}
+
+
+@pytest.mark.parametrize("isa", isas())
+@pytest.mark.parametrize("shape", [(1, 1), (2, 3)])
+def test_dense_weights_are_packed_ahead(shape, isa):
+    """Where the output is one pixel, and the instruction set the one they were packed for."""
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(1, *shape, 70)).astype("float32")
+    weights = rng.normal(size=(300, 1, 1, 70)).astype("float32")
+    ahead, same = Ahead(), Pruned(weights)
+    ahead.pack(same, weights)
+    program = Program(isa)
+    x, y = program.input((70, *shape)), program.value((300, *shape))
+    program.conv2d(x, y, weights, same=same)
+    del same, ahead  # done or not
+    program.to_nhwc(y, program.output((300, *shape)))
+    program.finalize()
+    found = program.run([image])[0]
+    np.testing.assert_allclose(found, image @ weights[:, 0, 0].T, rtol=1e-4, atol=1e-4)
+
+
+def test_other_weights_that_were_packed_ahead_do_not_matter():
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(1, 1, 1, 40)).astype("float32")
+    weights = rng.normal(size=(2, 33, 1, 1, 40)).astype("float32")
+    ahead, other = Ahead(), Pruned(weights[1])
+    ahead.pack(other, weights[1])
+    program = Program()
+    x, y = program.input((40, 1, 1)), program.value((33, 1, 1))
+    program.conv2d(x, y, weights[0], same=other)
+    program.to_nhwc(y, program.output((33, 1, 1)))
+    program.finalize()
+    expected = image @ weights[0, :, 0, 0].T
+    np.testing.assert_allclose(program.run([image])[0], expected, rtol=1e-4, atol=1e-4)
 
 
 def test_they_are_taken_once():

@@ -8,7 +8,7 @@ import numpy as np
 
 from secateur.runtime._forms import IDENTITY, Activation, Epilogue, Shape, Window
 from secateur.runtime._program import Program
-from secateur.runtime._pruned import Pruned
+from secateur.runtime._pruned import Ahead, Pruned
 from secateur.runtime._signatures import Binary, Function, Pool, Resize
 
 
@@ -120,9 +120,16 @@ class Convolution(Operation):
             program.sparse_conv2d(source, out, pruned, self.bias, self.window, epilogue)
             pruned.release()  # so that who packs it frees it, mostly another thread
         else:
-            program.conv2d(source, out, self.weights.load(), self.bias, self.window, epilogue)
+            weights, same = self.weights.load(), self.weights.pruned
+            program.conv2d(source, out, weights, self.bias, self.window, epilogue, same)
             if not self.weights.plain:
                 program.pack()  # now, not to keep what was unpacked for it
+
+    def pack_ahead(self, ahead: Ahead) -> None:
+        """Have large weights packed by another thread before it is known where this will run."""
+        one_pixel, large = self.target[1:] == (1, 1), self.weights.size >= 2**16
+        if one_pixel and large and self.weights.plain and not self.sparse:
+            ahead.pack(self.weights.pruned, self.weights.load())
 
     def then(self, activation: Activation) -> bool:
         """Before the residual or behind it."""

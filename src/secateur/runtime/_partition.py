@@ -33,7 +33,7 @@ class Segment:
 def choose(graph: Graph, units: Sequence[Unit], costs: Costs, always: bool) -> list[bool]:
     """Choose for each unit whether it runs natively, so that the whole takes least time.
 
-    Convolutions are told here whether to leave out their zeros.
+    Convolutions are told here whether to leave out their zeros; where not, large ones are packed.
 
     Args:
         graph: The graph.
@@ -47,6 +47,8 @@ def choose(graph: Graph, units: Sequence[Unit], costs: Costs, always: bool) -> l
     for unit in units:
         if type(unit.operation) is Convolution:
             unit.operation.sparse = costs.better_sparse(unit.operation)
+            if graph.ahead is not None:
+                unit.operation.pack_ahead(graph.ahead)
     if always:
         return [unit.operation is not None for unit in units]
     price = Prices(graph, units, costs)

@@ -109,10 +109,15 @@ class Program:
         bias: np.ndarray | None = None,
         window: Window = POINTWISE,
         epilogue: Epilogue | None = None,
+        same: Pruned | None = None,
     ) -> None:
-        """Convolution; weights are (out_channels, height, width, in_channels); kept until packed."""
+        """Convolution; weights are (out_channels, height, width, in_channels); kept until packed.
+
+        `same` are those weights again, should `Ahead.pack` have been called for them.
+        """
         weights = floats(weights)
-        self._dense("conv2d", source, out, weights, bias, window, epilogue)
+        handle = None if same is None else same.handle
+        self._dense("conv2d", source, out, weights, bias, window, epilogue, handle)
         self._unpacked.append(weights)
 
     def sparse_conv2d(
@@ -150,10 +155,11 @@ class Program:
         bias: np.ndarray | None,
         window: Window,
         epilogue: Epilogue | None,
+        *rest: Any,
     ) -> None:
         weights, bias = floats(weights), None if bias is None else floats(bias)
         data = (*pointer_and_count(weights), *pointer_and_count(bias))
-        self._call(name, source, out, window._c(), *data, _c(epilogue))
+        self._call(name, source, out, window._c(), *data, _c(epilogue), *rest)
 
     def binary(
         self,

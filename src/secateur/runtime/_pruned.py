@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -94,7 +95,7 @@ class Ahead:
     def __init__(self) -> None:
         self._library = _native.library()
         self._handle: int | None = self._library.secateur_ahead_create()
-        self._given: list[Pruned] = []  # they live at least as long as the thread
+        self._given: list[Any] = []  # lives at least as long as the thread
         if not self._handle:
             raise MemoryError("There is not enough memory.")
 
@@ -102,6 +103,16 @@ class Ahead:
         """Prune these weights after those that were added before."""
         self._given.append(pruned)
         _native.check(self._library.secateur_prune_ahead(self._handle, pruned.handle))
+
+    def pack(self, pruned: Pruned, weights: np.ndarray) -> None:
+        """Pack all of these weights for a convolution with one output pixel.
+
+        Args:
+            pruned: The weights as they were given to be pruned.
+            weights: The same array as then.
+        """
+        self._given += [pruned, weights]
+        _native.check(self._library.secateur_pack_ahead(self._handle, pruned.handle))
 
     def __del__(self) -> None:
         if self._handle is not None:

@@ -12,8 +12,8 @@ namespace secateur {
 class Task {
  public:
   virtual ~Task() = default;
-  // Does the work unless it is done. Where a thread is at it, helps it, or waits for it. Throws what the work throws;
-  // then it is not done, and may be asked for again.
+  // Does the work unless it is done. Where a thread is at it, helps it, or waits for it. Throws what the work
+  // throws; then it is not done, and may be asked for again.
   void finish();
 
  protected:

@@ -7,6 +7,7 @@
 #include "operations.h"
 #include "pruned.h"
 #include "refuse.h"
+#include "vector_conv.h"
 
 struct secateur_program : secateur::Program {
   using Program::Program;
@@ -14,6 +15,7 @@ struct secateur_program : secateur::Program {
 
 struct secateur_pruned {
   std::shared_ptr<secateur::Pruned> weights;  // programs have a share in them
+  std::shared_ptr<secateur::VectorWeights> packed;
 };
 
 struct secateur_ahead : secateur::Ahead {
@@ -88,7 +90,7 @@ secateur_pruned* secateur_prune(const float* weights, int64_t count, int32_t row
     if (rows < 1 || count < 0 || count % rows || count > INT32_MAX / 2)
       refuse("Weights are so many for each row", "count", count, "rows", rows);
     auto task = std::make_shared<Pruned>(best_kernels(), weights, rows, count / rows, keep != 0);
-    pruned = new secateur_pruned{std::move(task)};
+    pruned = new secateur_pruned{std::move(task), nullptr};
   });
   return pruned;
 }
@@ -114,6 +116,15 @@ int32_t secateur_prune_ahead(secateur_ahead* ahead, const secateur_pruned* prune
     if (!pruned) refuse("Weights are missing", "weights", "NULL");
     pruned->weights->set_pages(ahead->pages);
     ahead->add(pruned->weights);
+  });
+}
+int32_t secateur_pack_ahead(secateur_ahead* ahead, secateur_pruned* pruned) {
+  return adding(ahead, [&] {
+    if (!pruned) refuse("Weights are missing", "weights", "NULL");
+    const Pruned& p = *pruned->weights;
+    pruned->packed =
+        make_dense_vectors(best_kernels().lanes, ahead->pages, p.weights(), p.row_count(), p.depth());
+    ahead->add(pruned->packed);
   });
 }
 void secateur_ahead_free(secateur_ahead* ahead) { delete ahead; }
@@ -179,9 +190,11 @@ int32_t secateur_sparse_conv2d(secateur_program* p, int32_t in, int32_t out,
 }
 int32_t secateur_conv2d(secateur_program* p, int32_t in, int32_t out, const secateur_window* window,
                         const float* weights, int64_t count, const float* bias, int64_t bias_count,
-                        const secateur_epilogue* epilogue) {
-  return adding(
-      p, [&] { add_dense_conv(*p, in, out, window, {weights, count}, {bias, bias_count}, epilogue); });
+                        const secateur_epilogue* epilogue, const secateur_pruned* same) {
+  return adding(p, [&] {
+    add_dense_conv(*p, in, out, window, {weights, count}, {bias, bias_count}, epilogue,
+                   same ? same->packed : nullptr);
+  });
 }
 int32_t secateur_depthwise_conv2d(secateur_program* p, int32_t in, int32_t out,
                                   const secateur_window* window, const float* weights, int64_t count,

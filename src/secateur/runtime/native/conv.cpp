@@ -257,7 +257,8 @@ std::string sizes(const Shape& in, const Shape& out) {
 }  // namespace
 
 void add_dense_conv(Program& p, int32_t in, int32_t out, const secateur_window* window,
-                    const Array& weights, const Array& bias, const secateur_epilogue* epilogue) {
+                    const Array& weights, const Array& bias, const secateur_epilogue* epilogue,
+                    std::shared_ptr<VectorWeights> packed) {
   const Shape &from = p.readable(in, "in", true).shape, &to = p.writable(out).shape;
   const secateur_window w = checked(window, from, to);
   const int64_t depth = checked_depth(from, w);
@@ -268,12 +269,14 @@ void add_dense_conv(Program& p, int32_t in, int32_t out, const secateur_window* 
   const std::string text = "dense " + window_text(w) + sizes(from, to) + finish_text(finish);
   std::unique_ptr<Operation> operation;
   if (to.pixels() == 1) {
-    operation = make_vector_conv(p, in, out, w, nullptr, weights.data, offsets, finish, residual);
+    if (!packed || !packed->fits(p.kernels.lanes, weights.data, to.channels, depth))
+      packed = make_dense_vectors(p.kernels.lanes, p.pages(), weights.data, to.channels, depth);
+    operation = make_vector_conv(p, in, out, w, std::move(packed), offsets, finish, residual);
     operation->text = text;
   } else {
     auto conv = std::make_unique<Conv>(p, in, out, w, finish, residual);
     conv->text = text;
-    conv->set(make_dense(p.kernels, p.pages(), weights.data, to.channels, from.channels, conv->offsets(),
+    conv->set(make_dense(p.kernels, *p.pages(), weights.data, to.channels, from.channels, conv->offsets(),
                          offsets));
     operation = std::move(conv);
   }
@@ -302,7 +305,8 @@ void add_sparse_conv(Program& p, int32_t in, int32_t out, const secateur_window*
   weights->take();
   std::unique_ptr<Operation> operation;
   if (to.pixels() == 1) {
-    operation = make_vector_conv(p, in, out, w, weights, nullptr, offsets, finish, residual);
+    auto packed = make_sparse_vectors(p.kernels.lanes, *p.pages(), weights, offsets);
+    operation = make_vector_conv(p, in, out, w, std::move(packed), offsets, finish, residual);
     operation->text = text.str();
   } else {
     auto conv = std::make_unique<Conv>(p, in, out, w, finish, residual);

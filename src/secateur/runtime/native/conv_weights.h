@@ -17,6 +17,7 @@ class Interleaving {
   int64_t size() const { return groups_ * some_ * depth_; }
   // Into how many pieces the work is divided that threads may share.
   int pieces() const { return static_cast<int>(std::min<int64_t>(groups_, 1 + size() / 65536)); }
+  const float* weights() const { return weights_; }
   // To `to`, which has room for all of them.
   void piece(int number, float* to) const noexcept;
 

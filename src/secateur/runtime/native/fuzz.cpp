@@ -173,7 +173,7 @@ class Fuzzer {
     const Numbers& weights = keep(numbers(static_cast<size_t>(to.c) * static_cast<size_t>(in.shape.c)));
     const secateur_window point{1, 1, 1, 1, 1, 1, 0, 0, 0, 0};
     const int status = chance(50) ? secateur_conv2d(program_, product, out, &point, weights.data(),
-                                                    odd_count(weights.size()), nullptr, 0, nullptr)
+                                                    odd_count(weights.size()), nullptr, 0, nullptr, nullptr)
                                   : sparse(product, out, point, weights, to.c, nullptr, 0, nullptr);
     if (status == SECATEUR_OK) remember(out, to, true);
     if (chance(20)) remember(product, in.shape, true);
@@ -211,8 +211,12 @@ class Fuzzer {
       } else if (kind == 2) {
         const Numbers& weights =
             keep(numbers(taps * static_cast<size_t>(to.c) * static_cast<size_t>(in.shape.c)));
+        const auto count = static_cast<int64_t>(weights.size());
+        secateur_pruned* same = secateur_prune(weights.data(), count, odd(to.c), 0);
+        if (chance(80)) secateur_pack_ahead(ahead_, same);
         status = secateur_conv2d(program_, odd(in.id), out, &w, weights.data(), odd_count(weights.size()),
-                                 b, bias_count, &epilogue);
+                                 b, bias_count, &epilogue, same);
+        secateur_pruned_free(same);
       } else {
         const int zeros = range(0, 4) * 25;
         Numbers weights = numbers(taps * static_cast<size_t>(to.c) * static_cast<size_t>(in.shape.c));

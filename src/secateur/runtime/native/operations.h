@@ -6,14 +6,17 @@
 namespace secateur {
 
 class Pruned;
+class VectorWeights;
 
 struct Array {
   const float* data;
   int64_t count;
 };
 
+// `packed` may be null, or the same weights packed for one pixel, which are not packed again then.
 void add_dense_conv(Program&, int32_t in, int32_t out, const secateur_window*, const Array& weights,
-                    const Array& bias, const secateur_epilogue*);
+                    const Array& bias, const secateur_epilogue*,
+                    std::shared_ptr<VectorWeights> packed);
 void add_sparse_conv(Program&, int32_t in, int32_t out, const secateur_window*,
                      const std::shared_ptr<Pruned>& weights,
                      const Array& bias, const secateur_epilogue*);

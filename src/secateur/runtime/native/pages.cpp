@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #if !defined(MADV_POPULATE_WRITE)
-#define MADV_POPULATE_WRITE 23  // older systems refuse it, and nothing is lost
+#define MADV_POPULATE_WRITE 23  // older systems refuse it
 #endif
 #endif
 

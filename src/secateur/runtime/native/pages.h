@@ -25,8 +25,9 @@ class Block {
   void* allocated_ = nullptr;
 };
 
-// Asks the system for the pages of memory that is about to be written, where it can: one by one, as they are first
-// written, they take twice as long.
+// Gets the pages of memory that is about to be written, where the system can give many at once: one by one, as they
+// are first written, they take twice as long. (Large pages would take less, but in a virtual machine whose host has
+// none a single one may take 5 ms.)
 void get_pages(void* begin, size_t bytes);
 
 // Arrays that are freed together. Threads may take some at once.

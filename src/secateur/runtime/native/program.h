@@ -92,7 +92,7 @@ class Program {
   const Value& value(int32_t id) const { return values_[static_cast<size_t>(id)]; }
   void add(std::unique_ptr<Operation> operation);
   // For weights of its operations.
-  Pages& pages() { return pages_; }
+  const std::shared_ptr<Pages>& pages() { return pages_; }
 
   // Does what is left of packing weights.
   void pack();
@@ -132,7 +132,7 @@ class Program {
   void place(int32_t batch, int32_t threads);
   void take_gates();
 
-  Pages pages_;  // of packed weights
+  std::shared_ptr<Pages> pages_ = std::make_shared<Pages>();  // of packed weights
   std::vector<Value> values_;
   std::vector<int32_t> inputs_, outputs_;
   std::vector<int32_t> place_;  // of inputs and outputs, in the caller's lists

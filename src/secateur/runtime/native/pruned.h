@@ -9,7 +9,8 @@
 
 namespace secateur {
 
-// Of each weight that is not 0, its place in the row and its value. Row o is entries starts[o] to starts[o + 1] of `columns`, which rise, and of `values`.
+// Of each weight that is not 0, its place in the row and its value. Row o is entries starts[o] to starts[o + 1] of
+// `columns`, which rise, and of `values`.
 struct Rows {
   const int32_t *starts, *columns;
   const float* values;
@@ -33,6 +34,7 @@ class Pruned : public Task {
   Rows rows() const;
   // Their memory, of 8 bytes for each of them at least.
   char* memory() { return memory_.data(); }
+  const float* weights() const { return weights_; }
   int32_t row_count() const { return row_count_; }
   int64_t depth() const { return depth_; }
 

@@ -5,7 +5,7 @@
  *     secateur_program* p = secateur_create(NULL);
  *     int x = secateur_input(p, 3, 224, 224);              // what the caller hands in: NHWC
  *     int y = secateur_value(p, 32, 112, 112);             // held by the program: channel-major
- *     secateur_conv2d(p, x, y, &window, weights, count, bias, bias_count, NULL);
+ *     secateur_conv2d(p, x, y, &window, weights, count, bias, bias_count, NULL, NULL);
  *     ...
  *     int z = secateur_output(p, 1000, 1, 1);              // NHWC again
  *     secateur_to_nhwc(p, y, z);
@@ -74,8 +74,8 @@ SECATEUR_API double secateur_peak(const char* isa);
 SECATEUR_API secateur_pruned* secateur_prune(const float* weights, int64_t count, int32_t rows, int32_t keep);
 /* How many are not 0; SECATEUR_INVALID if one of them is infinite or no number, SECATEUR_MEMORY. */
 SECATEUR_API int64_t secateur_pruned_count(const secateur_pruned*);
-/* Whether secateur_sparse_conv2d takes them: 1 or 0, or SECATEUR_MEMORY. It takes them once: they are packed where
- * they are. */
+/* Whether secateur_sparse_conv2d takes them: 1 or 0, or SECATEUR_MEMORY. It takes them once, as they are
+ * packed where they are. */
 SECATEUR_API int32_t secateur_pruned_kept(const secateur_pruned*);
 SECATEUR_API void secateur_pruned_free(secateur_pruned*);
 
@@ -83,6 +83,9 @@ SECATEUR_API void secateur_pruned_free(secateur_pruned*);
 SECATEUR_API secateur_ahead* secateur_ahead_create(void);
 /* The weights must stay until somebody asked for what they are pruned to, or the thread is freed. */
 SECATEUR_API int32_t secateur_prune_ahead(secateur_ahead*, const secateur_pruned*);
+/* That thread packs all of the weights, for a convolution with one output pixel. They must stay until that is
+ * finalized, or the thread is freed. */
+SECATEUR_API int32_t secateur_pack_ahead(secateur_ahead*, secateur_pruned*);
 /* What is not begun is left to who asks for it. */
 SECATEUR_API void secateur_ahead_free(secateur_ahead*);
 
@@ -155,10 +158,12 @@ SECATEUR_API int32_t secateur_reshape(secateur_program*, int32_t in, int32_t out
 
 /* Convolution with all weights, (out_channels, kernel_height, kernel_width, in_channels), `count` in all.
  * `bias` has `bias_count` = out_channels numbers or is NULL. Groups: make one operation a group.
- * Another thread packs the weights: they stay where they are until secateur_pack or secateur_finalize. */
+ * Another thread packs the weights: they stay where they are until secateur_pack or secateur_finalize.
+ * `same` is NULL, or the same weights, of which secateur_pack_ahead was called. */
 SECATEUR_API int32_t secateur_conv2d(secateur_program*, int32_t in, int32_t out, const secateur_window*,
                                      const float* weights, int64_t count, const float* bias,
-                                     int64_t bias_count, const secateur_epilogue*);
+                                     int64_t bias_count, const secateur_epilogue*,
+                                     const secateur_pruned* same);
 /* The same without those of them that are 0; a row for each of out_channels. */
 SECATEUR_API int32_t secateur_sparse_conv2d(secateur_program*, int32_t in, int32_t out,
                                             const secateur_window*, const secateur_pruned*,

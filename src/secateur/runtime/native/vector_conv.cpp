@@ -10,64 +10,80 @@
 namespace secateur {
 namespace {
 
-// Rows in groups of as many as a vector has lanes, side by side.
-class VectorWeights : public Task {
+// All weights, rows side by side.
+class DenseVectors : public VectorWeights {
  public:
-  // One of `pruned` and `weights`.
-  VectorWeights(int lanes, Pages& pages, std::shared_ptr<Pruned> pruned, const float* weights,
-                int32_t rows, int64_t depth, const std::vector<float>& bias)
-      : pruned_(std::move(pruned)),
+  DenseVectors(int lanes, std::shared_ptr<Pages> pages, const float* weights, int32_t rows, int64_t depth)
+      : VectorWeights(lanes, rows),
+        pages_(std::move(pages)),
         unpacked_(weights, rows, depth, lanes),
-        lanes_(lanes),
-        rows_(rows),
         depth_(depth),
-        groups_((rows + lanes - 1) / lanes),
-        sparse_(pruned_),
-        weights_(&pages),
-        indices_(&pages),
-        bias_(bias) {
-    bias_.resize(static_cast<size_t>(groups_ * lanes_));
+        weights_(pages_.get()) {}
+
+  void set(VectorProduct& to) const override {
+    to.starts = starts_.data();
+    to.weights = weights_.data();
+  }
+  int64_t bytes() const override { return static_cast<int64_t>(weights_.size() * 4 + starts_.size() * 8); }
+  bool fits(int lanes, const float* weights, int32_t rows, int64_t depth) const override {
+    return lanes == lanes_ && weights == unpacked_.weights() && rows == rows_ && depth == depth_;
   }
 
-  int64_t groups() const { return groups_; }
-  void set(VectorProduct& to) const {
+ private:
+  void work() override {
+    for (int64_t g = 0; g <= groups(); g++) starts_.push_back(g * depth_);
+    weights_.resize(static_cast<size_t>(unpacked_.size()));
+  }
+  int pieces() const override { return unpacked_.pieces(); }
+  void piece(int number) noexcept override { unpacked_.piece(number, weights_.data()); }
+
+  std::shared_ptr<Pages> pages_;
+  Interleaving unpacked_;
+  int64_t depth_;
+  Unset<float> weights_;
+  std::vector<int64_t> starts_;
+};
+
+// Those that are not 0, of rows of like length side by side.
+class SparseVectors : public VectorWeights {
+ public:
+  SparseVectors(int lanes, Pages& pages, std::shared_ptr<Pruned> pruned, const std::vector<float>& bias)
+      : VectorWeights(lanes, pruned->row_count()),
+        pruned_(std::move(pruned)),
+        weights_(&pages),
+        indices_(&pages),
+        bias_(bias) {}
+
+  void set(VectorProduct& to) const override {
     to.starts = starts_.data();
-    to.indices = sparse_ ? indices_.data() : nullptr;
+    to.indices = indices_.data();
     to.weights = weights_.data();
     to.bias = bias_.data();
-    to.rows = sparse_ ? order_.data() : nullptr;
-    to.count = rows_;
+    to.rows = order_.data();
   }
-  int64_t bytes() const {
+  int64_t bytes() const override {
     return static_cast<int64_t>((weights_.size() + indices_.size() + bias_.size() + order_.size()) * 4 +
                                 starts_.size() * 8);
   }
 
  private:
   void work() override {
-    starts_.resize(static_cast<size_t>(groups_) + 1);
-    if (sparse_) return pack(pruned_->rows());
-    weights_.resize(static_cast<size_t>(unpacked_.size()));
-    for (int64_t g = 0; g <= groups_; g++) starts_[static_cast<size_t>(g)] = g * depth_;
-  }
-  int pieces() const override { return sparse_ ? 0 : unpacked_.pieces(); }
-  void piece(int number) noexcept override { unpacked_.piece(number, weights_.data()); }
-
-  void pack(const Rows& r) {
+    const Rows r = pruned_->rows();
+    starts_.assign(static_cast<size_t>(groups()) + 1, 0);
     // Rows of like length lie in one group: few lanes idle.
     std::vector<int32_t> order(static_cast<size_t>(rows_));
     std::iota(order.begin(), order.end(), 0);
     const auto length = [&](int32_t o) { return r.starts[o + 1] - r.starts[o]; };
     std::stable_sort(order.begin(), order.end(),
                      [&](int32_t a, int32_t b) { return length(a) > length(b); });
-    order.resize(static_cast<size_t>(groups_ * lanes_), -1);
+    order.resize(static_cast<size_t>(groups() * lanes_), -1);
     std::vector<float> bias(order.size());
     for (size_t i = 0; i < order.size() && order[i] >= 0; i++) bias[i] = bias_[static_cast<size_t>(order[i])];
-    for (size_t g = 0; g < static_cast<size_t>(groups_); g++)
+    for (size_t g = 0; g < static_cast<size_t>(groups()); g++)
       starts_[g + 1] = starts_[g] + length(order[g * static_cast<size_t>(lanes_)]);
     weights_.resize(static_cast<size_t>(starts_.back() * lanes_));
     indices_.resize(weights_.size());
-    for (int64_t i = 0; i < groups_ * lanes_; i++) {
+    for (int64_t i = 0; i < groups() * lanes_; i++) {
       const int64_t begin = starts_[static_cast<size_t>(i / lanes_)] * lanes_ + i % lanes_;
       const int64_t end = starts_[static_cast<size_t>(i / lanes_) + 1] * lanes_;
       const int32_t o = order[static_cast<size_t>(i)];
@@ -88,11 +104,6 @@ class VectorWeights : public Task {
   }
 
   std::shared_ptr<Pruned> pruned_;  // until it is packed
-  Interleaving unpacked_;
-  int lanes_;
-  int32_t rows_;
-  int64_t depth_, groups_;
-  bool sparse_;
   Unset<float> weights_;
   Unset<int32_t> indices_;
   std::vector<float> bias_;
@@ -103,9 +114,9 @@ class VectorWeights : public Task {
 class VectorConv : public Operation {
  public:
   VectorConv(Program& p, int32_t in_id, int32_t out_id, const secateur_window& w,
-             std::shared_ptr<Pruned> pruned, const float* weights, const std::vector<float>& bias,
-             const Finish& f, int32_t residual)
-      : in_(in_id), residual_(residual), window_(w), finish_(f) {
+             std::shared_ptr<VectorWeights> weights, const std::vector<float>& bias, const Finish& f,
+             int32_t residual)
+      : in_(in_id), residual_(residual), window_(w), finish_(f), weights_(std::move(weights)), bias_(bias) {
     const Value& in = p.value(in_id);
     rows_ = p.value(out_id).shape.channels;
     depth_ = int64_t{w.kernel_height} * w.kernel_width * in.shape.channels;
@@ -117,11 +128,12 @@ class VectorConv : public Operation {
     gathers_ = depth_ != in.shape.channels || in.shape.pixels() != 1 || w.pad_top || w.pad_left;
     if (gathers_ && depth_ > (int64_t{1} << 28)) refuse("The kernel is too large", "inputs", depth_);
     if (gathers_) scratch = align(depth_);
-    weights_ = std::make_shared<VectorWeights>(p.kernels.lanes, p.pages(), std::move(pruned), weights, rows_,
-                                               depth_, bias);
+    bias_.resize(static_cast<size_t>(weights_->groups() * p.kernels.lanes));
   }
 
-  int64_t weight_bytes() const override { return weights_->bytes(); }
+  int64_t weight_bytes() const override {
+    return weights_->bytes() + static_cast<int64_t>(bias_.size() * 4);
+  }
   std::shared_ptr<Task> packing() const override { return weights_; }
 
   void run(const Run& run) const override {
@@ -134,6 +146,8 @@ class VectorConv : public Operation {
         t.in = run.scratch();
       }
       t.out = to.data;
+      t.bias = bias_.data();
+      t.count = rows_;
       weights_->set(t);
       const int64_t groups = weights_->groups();
       const int64_t parts = std::min<int64_t>(run.pool.size() == 1 ? 1 : 4 * run.pool.size(), groups);
@@ -176,15 +190,26 @@ class VectorConv : public Operation {
   int64_t depth_;
   bool channels_last_, gathers_;
   std::shared_ptr<VectorWeights> weights_;
+  std::vector<float> bias_;
 };
 
 }  // namespace
 
+std::shared_ptr<VectorWeights> make_dense_vectors(int lanes, std::shared_ptr<Pages> pages, const float* weights,
+                                                  int32_t rows, int64_t depth) {
+  return std::make_shared<DenseVectors>(lanes, std::move(pages), weights, rows, depth);
+}
+
+std::shared_ptr<VectorWeights> make_sparse_vectors(int lanes, Pages& pages, std::shared_ptr<Pruned> pruned,
+                                                   const std::vector<float>& bias) {
+  return std::make_shared<SparseVectors>(lanes, pages, std::move(pruned), bias);
+}
+
 std::unique_ptr<Operation> make_vector_conv(Program& p, int32_t in, int32_t out, const secateur_window& w,
-                                            std::shared_ptr<Pruned> pruned, const float* weights,
+                                            std::shared_ptr<VectorWeights> weights,
                                             const std::vector<float>& bias, const Finish& finish,
                                             int32_t residual) {
-  return std::make_unique<VectorConv>(p, in, out, w, std::move(pruned), weights, bias, finish, residual);
+  return std::make_unique<VectorConv>(p, in, out, w, std::move(weights), bias, finish, residual);
 }
 
 }  // namespace secateur

@@ -6,10 +6,31 @@
 
 namespace secateur {
 
-// With one of `pruned` and `weights`; the latter stay until they are packed.
+// Their weights, packed once the task is finished: rows in groups of as many as a vector has lanes.
+class VectorWeights : public Task {
+ public:
+  VectorWeights(int lanes, int32_t rows) : lanes_(lanes), rows_(rows) {}
+  int64_t groups() const { return (rows_ + lanes_ - 1) / lanes_; }
+  virtual void set(VectorProduct& to) const = 0;
+  virtual int64_t bytes() const = 0;
+  // Whether they are these, packed so.
+  virtual bool fits(int /*lanes*/, const float* /*weights*/, int32_t /*rows*/, int64_t /*depth*/) const {
+    return false;
+  }
+
+ protected:
+  int lanes_;
+  int32_t rows_;
+};
+
+// The weights stay until they are packed.
+std::shared_ptr<VectorWeights> make_dense_vectors(int lanes, std::shared_ptr<Pages>, const float* weights,
+                                                  int32_t rows, int64_t depth);
+std::shared_ptr<VectorWeights> make_sparse_vectors(int lanes, Pages&, std::shared_ptr<Pruned>,
+                                                   const std::vector<float>& bias);
+
 std::unique_ptr<Operation> make_vector_conv(Program&, int32_t in, int32_t out, const secateur_window&,
-                                            std::shared_ptr<Pruned> pruned, const float* weights,
-                                            const std::vector<float>& bias, const Finish&,
-                                            int32_t residual);
+                                            std::shared_ptr<VectorWeights>, const std::vector<float>& bias,
+                                            const Finish&, int32_t residual);
 
 }  // namespace secateur
