@@ -80,10 +80,9 @@ class Tables:
         self.positions = positions
         self.fields: dict[str, np.ndarray] = {}
         numbers.reader.count(len(positions))
-        #: Where the layout of each of them is.
-        self.vtables = positions - numbers.words(positions)
-        for vtable in set(self.vtables.tolist()):
-            mine = self.vtables == vtable
+        vtables = positions - numbers.words(positions)
+        for vtable in set(vtables.tolist()):
+            mine = vtables == vtable
             layout = numbers.reader.lay_out(kind, vtable)
             places = positions[mine]
             if places.max() + layout.size > len(numbers.data):
