@@ -24,14 +24,15 @@ class Memory:
     """
 
     def __init__(self, shapes: Mapping[int, tuple[Dims, np.dtype]]) -> None:
-        self._bytes: dict[int, np.ndarray] = {}
-        self._arrays: dict[int, np.ndarray] = {}
-        for tensor, (dims, dtype) in shapes.items():
-            size = math.prod(dims) * dtype.itemsize
-            whole = np.zeros(size + _ALIGNMENT, np.uint8)
-            start = -whole.__array_interface__["data"][0] % _ALIGNMENT
-            self._bytes[tensor] = whole
-            self._arrays[tensor] = whole[start : start + size].view(dtype).reshape(dims)
+        self._bytes = {
+            tensor: np.zeros(math.prod(dims) * dtype.itemsize + _ALIGNMENT, np.uint8)
+            for tensor, (dims, dtype) in shapes.items()
+        }
+        self._arrays = {
+            tensor: _aligned(self._bytes[tensor], dims, dtype)
+            for tensor, (dims, dtype) in shapes.items()
+        }
+        self._unused = self._references()
 
     def __contains__(self, tensor: int) -> bool:
         return tensor in self._arrays
@@ -42,5 +43,15 @@ class Memory:
 
     def in_use(self) -> bool:
         """Whether anybody keeps a part of an array."""
-        # Known to: the dictionary, the loop's variable, the function that counts, and the array here.
-        return any(sys.getrefcount(whole) > 4 for whole in self._bytes.values())
+        return self._references() != self._unused
+
+    def _references(self) -> list[int]:
+        """How many know of each array's bytes, which views of it refer to; who asks is among them."""
+        return [sys.getrefcount(whole) for whole in self._bytes.values()]
+
+
+def _aligned(whole: np.ndarray, dims: Dims, dtype: np.dtype) -> np.ndarray:
+    """The part of some bytes that begins where vectors are read fastest."""
+    start = -whole.__array_interface__["data"][0] % _ALIGNMENT
+    size = len(whole) - _ALIGNMENT
+    return whole[start : start + size].view(dtype).reshape(dims)
