@@ -163,6 +163,18 @@ def test_a_file_that_changes_while_it_is_used(tmp_path):
         interpreter.invoke()
 
 
+def test_a_file_that_becomes_another_one(tmp_path):
+    path = tmp_path / "model.tflite"
+    path.write_bytes(write_model(small()))
+    interpreter = Interpreter(model_path=path, native="always")
+    interpreter.allocate_tensors()
+    file = File()
+    path.write_bytes(file.file([file.unary("RELU", file.input((1, 6, 6, 4)))]))
+    interpreter.resize_tensor_input(0, [2, 6, 6, 4])
+    with pytest.raises(ValueError, match="another one"):
+        interpreter.allocate_tensors()
+
+
 @pytest.mark.parametrize("length", [0, -1, 2**31 - 1, 2**40])
 def test_impossible_shapes_of_inputs(length):
     interpreter = Interpreter(model_content=write_model(small()), native="always")

@@ -158,6 +158,18 @@ def test_shapes_in_the_file_do_not_matter(floor):
 
 
 @pytest.mark.parametrize("floor", [False, True])
+def test_an_output_that_is_a_single_number(floor):
+    file = File()
+    y = file.conv(file.input((1, 8, 8, 6)), 12)
+    axes = file.constant(np.arange(4), "int32")
+    options = schema.ReducerOptionsT()
+    total = file.op(KINDS.MEAN, [file.floor(y) if floor else y, axes], (), options)
+    file.graph.tensors[total].shape = np.array([1], np.int32)  # which is not so
+    ours = compare(file.file([total]), values(1, 8, 8, 6))
+    assert ours.get_output_details()[0]["shape"].tolist() == []
+
+
+@pytest.mark.parametrize("floor", [False, True])
 def test_details_of_tensors_follow_the_shapes(floor):
     file = File()
     x = file.input((1, 8, 8, 6), signature=(-1, 8, 8, 6))

@@ -60,19 +60,29 @@ class Ends:
 
         Raises:
             RuntimeError: If the model does not take such shapes, or an array is still in use.
+            ValueError: If it is the graph of another model.
             MemoryError: If there is not so much.
         """
         self.check_unused()
+        if (graph.inputs, graph.outputs, graph.stored) != (
+            self._inputs,
+            self._outputs,
+            self._tensors,
+        ):
+            raise ValueError(
+                "The file is another one than when the interpreter was made. Make a new one. "
+                f"Received: inputs={graph.inputs}, outputs={graph.outputs}"
+            )
         given = self.given()
         shapes = infer(graph, given)
         if shapes is None:
             graph.shapes, graph.known = shapes_by_litert(graph, given)
         else:
             graph.shapes, graph.known = shapes, len(graph.kinds)
-        for tensor in self._outputs:
-            self._shapes[tensor] = graph.shapes[tensor] or self._shapes[tensor]
-        known = [*self._inputs, *(t for t in self._outputs if graph.shapes[t] is not None)]
-        self._memory = Memory({t: (self._shapes[t], self._dtypes[t]) for t in known})
+        found = {tensor: graph.shapes[tensor] for tensor in self._outputs}
+        known = given | {tensor: dims for tensor, dims in found.items() if dims is not None}
+        self._shapes.update(known)
+        self._memory = Memory({t: (dims, self._dtypes[t]) for t, dims in known.items()})
 
     def places(self) -> dict[int, Place]:
         """Where inputs are, and outputs whose shapes are known."""
@@ -83,6 +93,10 @@ class Ends:
             for tensor in self._shapes
             if tensor in memory
         }
+
+    def release(self) -> None:
+        """Give the memory back, as something else runs the model."""
+        self._memory = None
 
     def check_unused(self) -> None:
         """Refuse to go on where a caller has kept an array.

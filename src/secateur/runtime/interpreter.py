@@ -134,6 +134,7 @@ class Interpreter:
         else:
             self._whole_plan = session.plan
             self._whole = self._litert()
+            ends.release()
             for tensor, dims in ends.given().items():
                 self._whole.resize_tensor_input(tensor, dims)
         self._shapes = ends.given()
@@ -147,8 +148,9 @@ class Interpreter:
             strict: Whether only lengths that the model leaves open may change.
 
         Raises:
-            ValueError: If there is no such input, or the shape cannot be.
-            RuntimeError: If an array that `tensor` gave is still in use.
+            ValueError: If the shape is no list of lengths.
+            RuntimeError: If there is no such input, it cannot have this shape, or an array that
+                `tensor` gave is still in use.
         """
         if self._ends is not None:
             self._ends.resize_tensor_input(input_index, tensor_size, strict)
