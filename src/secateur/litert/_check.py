@@ -33,11 +33,11 @@ def check_model(model: Any) -> None:
             raise ValueError(f"it has no {name}")
     if not model.subgraphs:
         raise ValueError("it has no subgraph")
+    tensors = [len(graph.tensors or ()) for graph in model.subgraphs]
+    check_head(model, len(model.buffers), tensors)
     for graph in model.subgraphs:
         _check_references(model, graph)
         check_columns(columns_of(model, graph))
-    tensors = [len(graph.tensors or ()) for graph in model.subgraphs]
-    check_head(model, len(model.buffers), tensors)
 
 
 def check_head(model: Any, buffers: int, tensors: Sequence[int]) -> None:

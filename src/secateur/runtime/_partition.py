@@ -30,10 +30,23 @@ class Segment:
         self.inputs, self.outputs = inputs, outputs
 
 
+def leave_out_zeros(graph: Graph, units: Sequence[Unit], costs: Costs) -> None:
+    """Tell convolutions whether to leave out their zeros; large ones that don't are packed ahead.
+
+    Args:
+        graph: The graph.
+        units: Its units.
+        costs: What things cost.
+    """
+    for unit in units:
+        if type(unit.operation) is Convolution:
+            unit.operation.sparse = costs.better_sparse(unit.operation)
+            if graph.ahead is not None:
+                unit.operation.pack_ahead(graph.ahead)
+
+
 def choose(graph: Graph, units: Sequence[Unit], costs: Costs, always: bool) -> list[bool]:
     """Choose for each unit whether it runs natively, so that the whole takes least time.
-
-    Convolutions are told here whether to leave out their zeros; where not, large ones are packed.
 
     Args:
         graph: The graph.
@@ -44,11 +57,6 @@ def choose(graph: Graph, units: Sequence[Unit], costs: Costs, always: bool) -> l
     Returns:
         One answer a unit; none is native where that saves next to nothing.
     """
-    for unit in units:
-        if type(unit.operation) is Convolution:
-            unit.operation.sparse = costs.better_sparse(unit.operation)
-            if graph.ahead is not None:
-                unit.operation.pack_ahead(graph.ahead)
     if always:
         return [unit.operation is not None for unit in units]
     price = Prices(graph, units, costs)

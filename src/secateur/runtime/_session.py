@@ -10,7 +10,7 @@ import numpy as np
 
 from secateur.runtime._costs import Costs
 from secateur.runtime._operations import Convolution, Depthwise
-from secateur.runtime._partition import Segment, choose, segments
+from secateur.runtime._partition import Segment, choose, leave_out_zeros, segments
 from secateur.runtime._program import Addresses, Program, isas
 from secateur.runtime._reading import Graph
 from secateur.runtime._steps import LiteRTStep, NativeStep, Place, Refused, Step, connect
@@ -44,6 +44,7 @@ class Session:
     ) -> None:
         units = find_units(graph)
         costs = Costs(Program().isa, isas()[0], graph.batch, threads)
+        leave_out_zeros(graph, units, costs)
         while True:
             sides = choose(graph, units, costs, always)
             parts = segments(graph, units, sides)

@@ -306,7 +306,7 @@ void add_sparse_conv(Program& p, int32_t in, int32_t out, const secateur_window*
   std::unique_ptr<Operation> operation;
   if (to.pixels() == 1) {
     auto packed = make_sparse_vectors(p.kernels.lanes, *p.pages(), weights, offsets);
-    operation = make_vector_conv(p, in, out, w, std::move(packed), offsets, finish, residual);
+    operation = make_vector_conv(p, in, out, w, std::move(packed), {}, finish, residual);
     operation->text = text.str();
   } else {
     auto conv = std::make_unique<Conv>(p, in, out, w, finish, residual);

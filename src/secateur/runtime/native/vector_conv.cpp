@@ -128,7 +128,7 @@ class VectorConv : public Operation {
     gathers_ = depth_ != in.shape.channels || in.shape.pixels() != 1 || w.pad_top || w.pad_left;
     if (gathers_ && depth_ > (int64_t{1} << 28)) refuse("The kernel is too large", "inputs", depth_);
     if (gathers_) scratch = align(depth_);
-    bias_.resize(static_cast<size_t>(weights_->groups() * p.kernels.lanes));
+    if (!bias_.empty()) bias_.resize(static_cast<size_t>(weights_->groups() * p.kernels.lanes));
   }
 
   int64_t weight_bytes() const override {

@@ -29,6 +29,7 @@ std::shared_ptr<VectorWeights> make_dense_vectors(int lanes, std::shared_ptr<Pag
 std::shared_ptr<VectorWeights> make_sparse_vectors(int lanes, Pages&, std::shared_ptr<Pruned>,
                                                    const std::vector<float>& bias);
 
+// `bias` is that of dense weights; sparse ones have theirs in their own order.
 std::unique_ptr<Operation> make_vector_conv(Program&, int32_t in, int32_t out, const secateur_window&,
                                             std::shared_ptr<VectorWeights>, const std::vector<float>& bias,
                                             const Finish&, int32_t residual);
