@@ -13,32 +13,38 @@ class PoolOperation : public Operation {
   void run(const Run& run) const override {
     for (int32_t n = 0; n < run.batch; n++) {
       const View in = run.view(reads[0], n), to = run.view(out, n);
-      run.pool.each(to.shape.channels, [&](int64_t c, int) {
-        plane(in.plane(c), in.shape, to.plane(c), to.shape);
+      run.pool.each(to.shape.channels, [&](int64_t c, int thread) {
+        plane(run, in.plane(c), in.shape, to.plane(c), to.shape, run.scratch_of(thread));
         run.kernels.finish(finish, to.plane(c), nullptr, to.shape.pixels());
       });
     }
   }
 
-  void plane(const float* in, const Shape& from, float* to, const Shape& shape) const {
+  // All rows under a window become one, by vectors, before its columns do.
+  void plane(const Run& run, const float* in, const Shape& from, float* to, const Shape& shape,
+             float* row) const {
+    const bool largest = function == SECATEUR_MAX_POOL;
+    const float none = largest ? -INFINITY : 0.0f;
     for (int64_t y = 0; y < shape.height; y++) {
       const int64_t top = y * window.stride_height - window.pad_top;
       const int64_t y0 = std::max<int64_t>(top, 0);
       const int64_t y1 = std::min<int64_t>(top + window.kernel_height, from.height);
+      std::fill(row, row + from.width, none);
+      for (int64_t i = y0; i < y1; i++)
+        run.kernels.binary(largest ? SECATEUR_MAXIMUM : SECATEUR_ADD, in + i * from.width, false, row, false, row,
+                           from.width);
       for (int64_t x = 0; x < shape.width; x++) {
         const int64_t left = x * window.stride_width - window.pad_left;
         const int64_t x0 = std::max<int64_t>(left, 0);
         const int64_t x1 = std::min<int64_t>(left + window.kernel_width, from.width);
-        float most = -INFINITY, sum = 0;
-        for (int64_t i = y0; i < y1; i++) {
-          const float* row = in + i * from.width;
-          if (function == SECATEUR_MAX_POOL) {
-            for (int64_t j = x0; j < x1; j++) most = std::max(most, row[j]);
-          } else {
-            for (int64_t j = x0; j < x1; j++) sum += row[j];
-          }
+        float all = none;
+        if (largest) {
+          for (int64_t j = x0; j < x1; j++) all = std::max(all, row[j]);
+        } else {
+          for (int64_t j = x0; j < x1; j++) all += row[j];
+          all /= static_cast<float>((y1 - y0) * (x1 - x0));
         }
-        *to++ = function == SECATEUR_MAX_POOL ? most : sum / static_cast<float>((y1 - y0) * (x1 - x0));
+        *to++ = all;
       }
     }
   }
@@ -141,6 +147,7 @@ void add_pool(Program& p, int32_t function, int32_t in, int32_t out, const secat
   o->finish = make_finish(activation);
   o->reads = {in};
   o->out = out;
+  o->thread_scratch = align(from.width);
   o->text = (function == SECATEUR_MAX_POOL ? "max pool " : "average pool ") + window_text(w) +
             finish_text(o->finish);
   p.add(std::move(o));
