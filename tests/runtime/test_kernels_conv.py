@@ -119,6 +119,34 @@ def test_inputs_larger_than_the_cache(isa, shape, channels):
     close(one.run(2), expected_conv(x, weights, 0, Window(), (*shape[:3], channels)))
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize(("size", "channels"), [(9, 40), (14, 17), (16, 96)])
+def test_weights_larger_than_the_cache(isa, monkeypatch, size, channels, threads):
+    """Rows are then done in parts, each for the whole image."""
+    monkeypatch.setenv("SECATEUR_L2_BYTES", "20000")
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(2, size, size, 21)).astype("float32")
+    weights = rng.normal(size=(channels, 3, 3, 21)).astype("float32")
+    window = Window((3, 3), padding=(1, 1, 1, 1))
+    one = One(isa)
+    one.program.conv2d(one.value(x), one.out(size, size, channels), weights, window=window)
+    close(one.run(threads), expected_conv(x, weights, 0, window, (2, size, size, channels)))
+
+
+@pytest.mark.parametrize(("channels", "stride"), [(3, 2), (2, 3), (6, 1), (1, 6), (3, 1), (4, 2)])
+@pytest.mark.parametrize("size", [15, 32, 37, 71, 224])
+def test_first_layers(isa, channels, stride, size):
+    """Images as they are given are sorted by channels and columns of the stride."""
+    rng = np.random.default_rng(size)
+    x = rng.normal(size=(1, 8, size, channels)).astype("float32")
+    weights = rng.normal(size=(7, 3, 3, channels)).astype("float32")
+    window = Window((3, 3), (1, stride), padding=(0, 1, 0, 1))
+    height, width = out_size(window, 8, size)
+    one = One(isa)
+    one.program.conv2d(one.raw(x), one.out(height, width, 7), weights, window=window)
+    close(one.run(), expected_conv(x, weights, 0, window, (1, height, width, 7)))
+
+
 def test_an_infinite_input_stays_where_it_is(isa):
     """Rows that do not read it stay finite: zeros are left out, not multiplied."""
     x = np.ones((1, 1, 1, 40), "float32")

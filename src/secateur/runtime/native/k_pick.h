@@ -102,10 +102,51 @@ static int64_t deal6(const float* x, float* const* y, int64_t count) {
 }
 #endif
 
+#if defined(__AVX2__) && !defined(__AVX512F__)
+// Likewise, with four pairs a vector. Of two halves of a stream of pairs, the first numbers of all pairs are brought
+// together, and then the second ones; each with those of the first half in lanes 0, 1, 4 and 5. What is left is to
+// put them in order.
+static int64_t deal6(const float* x, float* const* y, int64_t count) {
+  // Pair i of a stream is pair 3 * i + stream of all, and stays in its lane.
+  const auto place = [](int pair) {
+    vi at;
+    for (int i = 0; i < kLanes; i++) {
+      const int lane = (3 * (i % 4) + pair) % 4;
+      at[i] = lane / 2 * 4 + i / 4 * 2 + lane % 2;
+    }
+    return (__m256i)at;
+  };
+  const __m256i order[3] = {place(0), place(1), place(2)};
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes, x += 6 * kLanes) {
+    __m256d in[6];
+    SECATEUR_UNROLL
+    for (int v = 0; v < 6; v++) in[v] = (__m256d)load(x + v * kLanes);
+    // Of three vectors, the lanes that hold a stream's pairs.
+    __m256 half[3][2];
+    SECATEUR_UNROLL
+    for (int h = 0; h < 2; h++) {
+      const __m256d a = in[3 * h], b = in[3 * h + 1], c = in[3 * h + 2];
+      half[0][h] = (__m256)_mm256_blend_pd(_mm256_blend_pd(a, b, 0b0100), c, 0b0010);
+      half[1][h] = (__m256)_mm256_blend_pd(_mm256_blend_pd(a, b, 0b1001), c, 0b0100);
+      half[2][h] = (__m256)_mm256_blend_pd(_mm256_blend_pd(a, b, 0b0010), c, 0b1001);
+    }
+    SECATEUR_UNROLL
+    for (int pair = 0; pair < 3; pair++) {
+      const __m256 first = _mm256_shuffle_ps(half[pair][0], half[pair][1], 0b10001000);
+      const __m256 second = _mm256_shuffle_ps(half[pair][0], half[pair][1], 0b11011101);
+      store(y[2 * pair] + i, (vf)_mm256_permutevar8x32_ps(first, order[pair]));
+      store(y[2 * pair + 1] + i, (vf)_mm256_permutevar8x32_ps(second, order[pair]));
+    }
+  }
+  return i;
+}
+#endif
+
 // y[s][i] = x[i * streams + s]
 static void deal(const float* x, int64_t streams, float* const* y, int64_t count) {
   int64_t done = 0;
-#if defined(__AVX512F__)
+#if defined(__AVX2__)
   if (streams == 6) done = deal6(x, y, count);
 #endif
   if (done == count) return;
