@@ -5,29 +5,15 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <cstdlib>
 #include <numeric>
 
+#include "caches.h"
 #include "program.h"
-
-#if defined(__unix__) || defined(__APPLE__)
-#include <unistd.h>
-#endif
 
 namespace secateur {
 
 // Fewer rows at a time cost more than they save.
 static constexpr int32_t kMinRows = 8;
-
-// Of the second-level cache; tests set it, so that small images take turns as well.
-static int64_t cache_bytes() {
-  if (const char* given = std::getenv("SECATEUR_L2_BYTES")) return std::max(1LL, std::atoll(given));
-#if defined(_SC_LEVEL2_CACHE_SIZE)
-  const int64_t bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
-  if (bytes > 0) return bytes;
-#endif
-  return 512 * 1024;
-}
 
 // Of an operation that nothing waits for, how far before the image its goal is.
 static constexpr int32_t kFar = 1 << 30;
@@ -57,7 +43,7 @@ bool Program::closed(size_t begin, size_t end) const {
 // is written and read again, so a chain ends where that is little.
 void Program::plan_chains(int32_t threads) {
   chains_.clear();
-  const int64_t cache = cache_bytes();
+  const int64_t cache = second_level_cache();
   const auto fits = [&](const Chain& c) { return kept_bytes(c) <= cache / 4 * 3; };
   for (size_t i = 0; i < operations_.size();) {
     Chain chain{i, i + 1, 0, 1};

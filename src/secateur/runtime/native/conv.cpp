@@ -157,7 +157,7 @@ class Conv : public Operation {
     // Each thread has output channels of its own, which it then finds in its cache; where there are too few of
     // them, threads share the pixels as well.
     const int64_t vectors = ceil_div(last - first, lanes_), threads = run.pool.size();
-    const int64_t parts = std::min<int64_t>(threads, m.units);
+    const int64_t parts = m.units <= threads ? m.units : ceil_div(m.parts, threads) * threads;
     const int64_t shares = std::min(ceil_div(threads, parts * lines), vectors);
     const int64_t share = ceil_div(vectors, shares), tiles = ceil_div(share, m.tile(share));
     const auto work = [&](int64_t part, int64_t line, int64_t its, int64_t tile, int thread) {
@@ -182,8 +182,9 @@ class Conv : public Operation {
       m.multiply(run.kernels, t);
     };
     if (threads == 1) {  // the most frequent case, and the shortest tiles: no divisions
-      for (int64_t line = 0; line < lines; line++)
-        for (int64_t tile = 0; tile < tiles; tile++) work(0, line, 0, tile, 0);
+      for (int64_t part = 0; part < parts; part++)
+        for (int64_t line = 0; line < lines; line++)
+          for (int64_t tile = 0; tile < tiles; tile++) work(part, line, 0, tile, 0);
       return;
     }
     run.pool.each(parts * lines * shares * tiles, [&](int64_t item, int thread) {

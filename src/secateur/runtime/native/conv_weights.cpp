@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "caches.h"
 #include "refuse.h"
 #include "unset.h"
 
@@ -17,15 +18,17 @@ std::vector<float> checked_bias(const Array& bias, int32_t count) {
 
 void Interleaving::piece(int number, float* to) const noexcept {
   const int64_t begin = groups_ * number / pieces(), end = groups_ * (number + 1) / pieces();
-  to += begin * some_ * depth_;
-  get_pages(to, static_cast<size_t>((end - begin) * some_ * depth_) * sizeof(float));
+  to += begin * some_ * depth();
+  get_pages(to, static_cast<size_t>((end - begin) * some_ * depth()) * sizeof(float));
   for (int64_t first = begin * some_; first < end * some_; first += some_) {
     const int64_t there = std::min(some_, rows_ - first);
-    const float* const from = weights_ + first * depth_;
-    for (int64_t i = 0; i < depth_; i++, to += some_) {
-      for (int64_t r = 0; r < there; r++) to[r] = from[r * depth_ + i];
-      std::fill(to + there, to + some_, 0.0f);
-    }
+    each_run(taps_, channels_, [&](int64_t tap, int64_t c, int64_t count) {
+      const float* const from = weights_ + first * depth() + tap * channels_ + c;
+      for (int64_t i = 0; i < count; i++, to += some_) {
+        for (int64_t r = 0; r < there; r++) to[r] = from[r * depth() + i];
+        std::fill(to + there, to + some_, 0.0f);
+      }
+    });
   }
 }
 
@@ -170,8 +173,9 @@ class SparseMatrix : public Matrix {
 
   void choose_tile(const Kernels& k, int64_t count, int64_t channels, int64_t pixels) {
     // A block's part of a tile fits the first-level cache; rows of few non-zeros are not cut up.
-    constexpr int64_t cache = 48 * 1024, least = 12;
-    widest = 6;
+    constexpr int64_t least = 12;
+    const int64_t cache = first_level_cache();
+    widest = k.max_vectors;
     const int64_t vectors = tile(ceil_div(pixels, k.lanes));
     const int64_t bytes = channels * vectors * k.lanes * 4;
     blocks_ = std::max<int64_t>(1, std::min(ceil_div(bytes, cache), count / rows / least));
@@ -193,18 +197,22 @@ class DenseMatrix : public Matrix {
  public:
   DenseMatrix(const Kernels& k, Pages& pages, const float* weights, int32_t row_count, int64_t channels,
               const Offsets& offsets, std::vector<float> bias)
-      : unpacked_(weights, row_count, static_cast<int64_t>(offsets.taps.size()) * channels, kDenseRows),
+      : unpacked_(weights, row_count, static_cast<int64_t>(offsets.taps.size()), channels, kDenseRows),
+        depth_(static_cast<int32_t>(unpacked_.depth())),
         weights_(&pages),
         bias_(std::move(bias)) {
-    const int64_t depth = static_cast<int64_t>(offsets.taps.size()) * channels;
-    depth_ = static_cast<int32_t>(depth);
     rows = row_count;
     rows_a_unit = kDenseRows;
     units = static_cast<int32_t>(ceil_div(rows, kDenseRows));
     widest = k.max_dense_vectors;
     bias_.resize(static_cast<size_t>(units) * kDenseRows);
-    for (size_t tap = 0; tap < offsets.taps.size(); tap++)
-      for (int64_t c = 0; c < channels; c++) offsets_.push_back(offsets.of(tap, c));
+    offsets_.reserve(static_cast<size_t>(depth_));
+    each_run(static_cast<int64_t>(offsets.taps.size()), channels, [&](int64_t tap, int64_t c, int64_t count) {
+      for (int64_t i = c; i < c + count; i++) offsets_.push_back(offsets.of(static_cast<size_t>(tap), i));
+    });
+    // What does not fit the second-level cache is not read again for each tile.
+    const int64_t bytes = unpacked_.size() * 4, cache = second_level_cache();
+    if (bytes > cache / 2) parts = static_cast<int32_t>(std::min<int64_t>(units, ceil_div(bytes, cache / 4)));
   }
 
   void multiply(const Kernels& kernels, const Tile& tile) const override {

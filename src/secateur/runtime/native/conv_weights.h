@@ -9,12 +9,27 @@ namespace secateur {
 // `count` numbers, zeros for none.
 std::vector<float> checked_bias(const Array& bias, int32_t count);
 
+// Calls f(tap, first channel, how many) for all columns of a matrix, in the order in which a dense one reads them: of
+// a cache line's worth of channels all taps, which share most of what they read of the image.
+template <class F>
+void each_run(int64_t taps, int64_t channels, const F& f) {
+  for (int64_t c = 0; c < channels; c += kAlign)
+    for (int64_t tap = 0; tap < taps; tap++) f(tap, c, std::min<int64_t>(kAlign, channels - c));
+}
+
 // `some` rows at a time side by side, column by column; zeros for the rows that the last ones lack.
 class Interleaving {
  public:
-  Interleaving(const float* weights, int64_t rows, int64_t depth, int64_t some)
-      : weights_(weights), rows_(rows), depth_(depth), some_(some), groups_((rows + some - 1) / some) {}
-  int64_t size() const { return groups_ * some_ * depth_; }
+  // Weights are [rows][taps][channels].
+  Interleaving(const float* weights, int64_t rows, int64_t taps, int64_t channels, int64_t some)
+      : weights_(weights),
+        rows_(rows),
+        taps_(taps),
+        channels_(channels),
+        some_(some),
+        groups_((rows + some - 1) / some) {}
+  int64_t depth() const { return taps_ * channels_; }
+  int64_t size() const { return groups_ * some_ * depth(); }
   // Into how many pieces the work is divided that threads may share.
   int pieces() const { return static_cast<int>(std::min<int64_t>(groups_, 1 + size() / 65536)); }
   const float* weights() const { return weights_; }
@@ -23,7 +38,7 @@ class Interleaving {
 
  private:
   const float* weights_;
-  int64_t rows_, depth_, some_, groups_;
+  int64_t rows_, taps_, channels_, some_, groups_;
 };
 
 // Where the input of each tap of the kernel begins, of its first channel, and from one channel to the next.
@@ -70,6 +85,8 @@ class Matrix : public Task {
   }
   int32_t rows = 0, units = 0, rows_a_unit = 1;
   int32_t widest = 1;
+  // In how many parts the units are best done, each for all tiles before the next one's turn.
+  int32_t parts = 1;
 };
 
 // For `pixels` pixels. What is packed lies in the pages.

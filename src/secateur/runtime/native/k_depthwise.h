@@ -51,7 +51,7 @@ struct Kernel {
 };
 
 // Sums of the output rows under way stay in registers: each image row is read once and added to all of
-// them. The next channel is fetched meanwhile.
+// them. The next channel, and where it is written, is fetched meanwhile.
 template <int K, int S, int V, bool Alone>
 static SECATEUR_INLINE void sweep(const Depthwise& t, const Plane& p, const Kernel<K>& w,
                                   const Columns<K, S, V, Alone>& shared, const Bounds& bounds, int64_t x,
@@ -115,6 +115,7 @@ static SECATEUR_INLINE void sweep(const Depthwise& t, const Plane& p, const Kern
     SECATEUR_UNROLL
     for (int v = 0; v < V; v++)
       limits.store_to(out + v * kLanes, sums[0][v], v + 1 < V ? full : last_lanes);
+    fetch_for_writing<V>(out + t.out_pitch);
     out += out_width;
   };
   // sums[0] is of the row that is stored next; before the first one is complete, it is not needed.

@@ -30,6 +30,9 @@ static SECATEUR_INLINE void finish_row(const vf (&x)[V], float* out, const float
   if (f) finish(*f, out, residual, V * kLanes);
 }
 
+// A row takes about as long as a line to come from the third-level cache.
+constexpr int kRowsAhead = 2;
+
 // All non-zeros of a row go into V accumulators that stay in registers. An accumulator waits for the
 // one before it, so narrow tiles take two sets of them.
 template <int V, int Sets>
@@ -38,6 +41,11 @@ static void sparse_tile(const SparseTile& t) {
   for (int32_t r = t.begin; r < t.end; r++) {
     const Entry* end = t.entries + t.starts[r + 1];
     float* out = t.out + t.rows[r] * t.pitch;
+    if (r + kRowsAhead < t.end) {
+      const int64_t next = t.rows[r + kRowsAhead];
+      fetch_for_writing<V>(t.out + next * t.pitch);
+      if (t.residual) fetch_for_writing<V>(t.residual + next * t.residual_pitch);
+    }
     vf x[V], more[V];
     if (t.bias) {
       const vf bias = splat(t.bias[r]);
@@ -74,12 +82,14 @@ static void sparse_tile(const SparseTile& t) {
   }
 }
 
-constexpr int kMaxVectors = 8;
 #if defined(__x86_64__) && !defined(__AVX512F__)
 constexpr int kRegisters = 16;
 #else
 constexpr int kRegisters = 32;
 #endif
+// Of a tile: 384 bytes of a row, six cache lines, where vectors are wide enough for that. More would not fit AVX2's
+// registers.
+constexpr int kMaxVectors = kLanes == 8 ? 12 : 6;
 
 // Rows of fewer non-zeros than this overlap, and two sets would only have to be added.
 constexpr int kShortRow = 12;
@@ -91,17 +101,11 @@ static void sparse_width(const SparseTile& t) {
   return sparse_tile<V, 2>(t);
 }
 
+template <int V = kMaxVectors>
 static void sparse(const SparseTile& t) {
-  switch (t.vectors) {
-    case 1: return sparse_width<1>(t);
-    case 2: return sparse_width<2>(t);
-    case 3: return sparse_width<3>(t);
-    case 4: return sparse_width<4>(t);
-    case 5: return sparse_width<5>(t);
-    case 6: return sparse_width<6>(t);
-    case 7: return sparse_width<7>(t);
-    default: return sparse_width<8>(t);
-  }
+  if constexpr (V > 1)
+    if (t.vectors < V) return sparse<V - 1>(t);
+  sparse_width<V>(t);
 }
 
 // R rows, the first ones of a group, of V vectors.

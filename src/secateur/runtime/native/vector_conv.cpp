@@ -16,7 +16,7 @@ class DenseVectors : public VectorWeights {
   DenseVectors(int lanes, std::shared_ptr<Pages> pages, const float* weights, int32_t rows, int64_t depth)
       : VectorWeights(lanes, rows),
         pages_(std::move(pages)),
-        unpacked_(weights, rows, depth, lanes),
+        unpacked_(weights, rows, 1, depth, lanes),
         depth_(depth),
         weights_(pages_.get()) {}
 
