@@ -338,7 +338,8 @@ def test_weights_without_their_zeros_take_less_memory():
 @pytest.mark.parametrize(
     ("zeros", "reason"), [(0.1, Reason.NO_ZEROS), (0.35, Reason.NOT_WORTH), (0.97, "")]
 )
-def test_what_gains_nothing_runs_in_litert_as_it_is(zeros, reason):
+def test_what_gains_nothing_runs_in_litert_as_it_is(zeros, reason, monkeypatch):
+    monkeypatch.setenv("SECATEUR_ISA", "portable")  # of which little is expected on any processor
     file = File()
     x = file.input((1, 56, 56, 128))
     y = file.conv(x, 128, zeros=zeros)
