@@ -36,6 +36,7 @@ class Rates(NamedTuple):
         function: Values that functions such as swish write.
         pool: Values under the windows of poolings.
         call: Nanoseconds that an operation takes at least.
+        thread: What each further thread adds to the speed of the first, measured with two.
     """
 
     weight: float
@@ -49,27 +50,26 @@ class Rates(NamedTuple):
     function: float
     pool: float
     call: float
+    thread: float
 
 
 # Measured on an Intel processor with AVX-512 and on one of AMD's with AVX2; the others are scaled.
 #: The native library by instruction set.
 NATIVE = {
-    "avx512": Rates(0.2, 0.7, 60.0, 56.0, 45.0, 54.0, 16.0, 5.0, 4.6, 1.1, 500.0),
-    "avx2": Rates(0.25, 0.8, 28.0, 31.0, 16.0, 20.0, 4.0, 4.5, 1.6, 2.0, 500.0),
-    "neon": Rates(0.5, 1.0, 12.0, 11.0, 9.0, 6.0, 4.0, 1.5, 0.7, 0.7, 700.0),
-    "portable": Rates(0.6, 1.2, 8.0, 7.0, 6.0, 4.0, 3.0, 1.0, 0.2, 0.5, 700.0),
+    "avx512": Rates(0.2, 0.7, 60.0, 56.0, 45.0, 54.0, 16.0, 5.0, 4.6, 1.1, 500.0, 0.6),
+    "avx2": Rates(0.25, 0.8, 28.0, 31.0, 16.0, 20.0, 4.0, 4.5, 1.6, 2.0, 500.0, 0.8),
+    "neon": Rates(0.5, 1.0, 12.0, 11.0, 9.0, 6.0, 4.0, 1.5, 0.7, 0.7, 700.0, 0.6),
+    "portable": Rates(0.6, 1.2, 8.0, 7.0, 6.0, 4.0, 3.0, 1.0, 0.2, 0.5, 700.0, 0.6),
 }
 #: The same where the processor has a better one, too: measured on Intel's with AVX2 forced.
-FORCED = {"avx2": Rates(0.25, 0.8, 36.0, 36.0, 30.0, 28.0, 12.0, 4.5, 2.6, 1.0, 500.0)}
+FORCED = {"avx2": Rates(0.25, 0.8, 36.0, 36.0, 30.0, 28.0, 12.0, 4.5, 2.6, 1.0, 500.0, 0.6)}
 #: LiteRT with XNNPACK by the best instruction set of the processor. It has no sparse kernels on x86.
 LITERT = {
-    "avx512": Rates(0.4, 0.4, 70.0, 48.0, 70.0, 28.0, 12.0, 3.5, 3.0, 7.0, 1500.0),
-    "avx2": Rates(0.5, 0.5, 38.0, 29.0, 38.0, 20.0, 9.0, 3.0, 1.6, 5.0, 1500.0),
-    "neon": Rates(0.6, 0.6, 13.0, 11.0, 13.0, 7.0, 5.0, 2.0, 0.9, 2.5, 1500.0),
-    "portable": Rates(0.8, 0.8, 8.0, 7.0, 8.0, 5.0, 3.0, 1.2, 0.5, 1.5, 1500.0),
+    "avx512": Rates(0.4, 0.4, 70.0, 48.0, 70.0, 28.0, 12.0, 3.5, 3.0, 7.0, 1500.0, 0.9),
+    "avx2": Rates(0.5, 0.5, 38.0, 29.0, 38.0, 20.0, 9.0, 3.0, 1.6, 5.0, 1500.0, 0.9),
+    "neon": Rates(0.6, 0.6, 13.0, 11.0, 13.0, 7.0, 5.0, 2.0, 0.9, 2.5, 1500.0, 0.9),
+    "portable": Rates(0.8, 0.8, 8.0, 7.0, 8.0, 5.0, 3.0, 1.2, 0.5, 1.5, 1500.0, 0.9),
 }
-# What each further thread adds to the speed of the first, measured with two.
-_NATIVE_THREAD, _LITERT_THREAD = 0.6, 0.9
 # A change of sides: nanoseconds for the call, and values a nanosecond that are moved. With several
 # threads those of one side still wait for work where those of the other should have begun.
 _SEAM_CALL, _SEAM_THREADS, _SEAM_STREAM = 9000.0, 300_000.0, 1.8
@@ -98,8 +98,8 @@ class Costs:
         self._native = rates.get(isa, NATIVE["portable"])
         self._litert = LITERT.get(best, LITERT["portable"])
         self._batch = batch
-        self._native_speed = 1 + _NATIVE_THREAD * (threads - 1)
-        self._litert_speed = 1 + _LITERT_THREAD * (threads - 1)
+        self._native_speed = 1 + self._native.thread * (threads - 1)
+        self._litert_speed = 1 + self._litert.thread * (threads - 1)
         self._seam_call = _SEAM_CALL if threads == 1 else _SEAM_THREADS
 
     def better_sparse(self, operation: Convolution) -> bool:

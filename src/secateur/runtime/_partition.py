@@ -60,14 +60,20 @@ def choose(graph: Graph, units: Sequence[Unit], costs: Costs, always: bool) -> l
     if always:
         return [unit.operation is not None for unit in units]
     price = Prices(graph, units, costs)
-    cut = Cut(len(units))
-    for i, (native, litert) in enumerate(zip(price.native, price.litert, strict=True)):
-        cut.pay(i, native, litert)
-    _add_seams(graph, units, costs, cut)
-    sides = cut.solve()
-    if price.of(sides) > (1 - _LEAST_GAIN) * sum(price.litert):
-        return [False] * len(units)
-    return sides
+    enough = (1 - _LEAST_GAIN) * sum(price.litert)
+    # A mixture needs LiteRT, too, which takes memory and time to load: it has to save as much again.
+    mixed = (1 - _LEAST_GAIN) * price.of([True] * len(units))
+    if mixed <= sum(map(min, price.native, price.litert)):
+        sides = [True] * len(units)
+    else:
+        cut = Cut(len(units))
+        for i, (native, litert) in enumerate(zip(price.native, price.litert, strict=True)):
+            cut.pay(i, native, litert)
+        _add_seams(graph, units, costs, cut)
+        sides = cut.solve()
+        if price.of(sides) > mixed:
+            sides = [True] * len(units)
+    return sides if price.of(sides) <= enough else [False] * len(units)
 
 
 def _add_seams(graph: Graph, units: Sequence[Unit], costs: Costs, cut: Cut) -> None:

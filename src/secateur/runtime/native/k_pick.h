@@ -154,6 +154,19 @@ static void deal(const float* x, int64_t streams, float* const* y, int64_t count
     pick(x + done * streams + s, streams, y[s] + done, count - done);
 }
 
+#if defined(__AVX2__) && !defined(__AVX512F__)
+// The lanes that each mask has, the first ones first.
+struct LanesOfMasks {
+  uint8_t lanes[256][8] = {};
+  constexpr LanesOfMasks() {
+    for (int mask = 0; mask < 256; mask++)
+      for (int lane = 0, n = 0; lane < 8; lane++)
+        if (mask >> lane & 1) lanes[mask][n++] = (uint8_t)lane;
+  }
+};
+static constexpr LanesOfMasks kLanesOfMasks;
+#endif
+
 static int64_t compress(const float* x, int64_t count, int32_t* places, float* values) {
   int64_t n = 0, i = 0;
 #if defined(__AVX512F__)
@@ -165,6 +178,17 @@ static int64_t compress(const float* x, int64_t count, int32_t* places, float* v
     _mm512_storeu_si512(places + n, _mm512_maskz_compress_epi32(found, place));
     _mm512_storeu_ps(values + n, _mm512_maskz_compress_ps(found, some));
     n += __builtin_popcount(found);
+  }
+#elif defined(__AVX2__)
+  for (; i + kLanes <= count; i += kLanes) {
+    const __m256 some = (__m256)load(x + i);
+    const int found = _mm256_movemask_ps(_mm256_cmp_ps(some, _mm256_setzero_ps(), _CMP_NEQ_UQ));
+    if (!found) continue;
+    const __m256i lane =
+        _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)kLanesOfMasks.lanes[found]));
+    _mm256_storeu_si256((__m256i*)(places + n), _mm256_add_epi32(_mm256_set1_epi32((int32_t)i), lane));
+    _mm256_storeu_ps(values + n, _mm256_permutevar8x32_ps(some, lane));
+    n += __builtin_popcount((unsigned)found);
   }
 #endif
   for (; i < count; i++) {
