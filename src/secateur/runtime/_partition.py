@@ -11,6 +11,9 @@ from secateur.runtime._units import Unit
 
 # A division must promise to save this share of LiteRT's time; estimates are not better than that.
 _LEAST_GAIN = 0.05
+# None is looked for where it would save less than this share of what all takes natively, should changes
+# of sides cost nothing: they do, and part chains of operations.
+_LEAST_HOPE = 0.15
 
 
 class Segment:
@@ -60,19 +63,19 @@ def choose(graph: Graph, units: Sequence[Unit], costs: Costs, always: bool) -> l
     if always:
         return [unit.operation is not None for unit in units]
     price = Prices(graph, units, costs)
-    enough = (1 - _LEAST_GAIN) * sum(price.litert)
-    # A mixture needs LiteRT, too, which takes memory and time to load: it has to save as much again.
-    mixed = (1 - _LEAST_GAIN) * price.of([True] * len(units))
-    if mixed <= sum(map(min, price.native, price.litert)):
-        sides = [True] * len(units)
-    else:
-        cut = Cut(len(units))
-        for i, (native, litert) in enumerate(zip(price.native, price.litert, strict=True)):
-            cut.pay(i, native, litert)
-        _add_seams(graph, units, costs, cut)
-        sides = cut.solve()
-        if price.of(sides) > mixed:
-            sides = [True] * len(units)
+    everything = [True] * len(units)
+    whole, enough = price.of(everything), (1 - _LEAST_GAIN) * sum(price.litert)
+    hope = sum(map(min, price.native, price.litert))
+    if whole <= enough and hope >= (1 - _LEAST_HOPE) * whole:
+        return everything
+    cut = Cut(len(units))
+    for i, (native, litert) in enumerate(zip(price.native, price.litert, strict=True)):
+        cut.pay(i, native, litert)
+    _add_seams(graph, units, costs, cut)
+    sides = cut.solve()
+    # A mixture needs LiteRT, too, which takes memory and time to load.
+    if price.of(sides) > (1 - _LEAST_GAIN) * whole:
+        sides = everything
     return sides if price.of(sides) <= enough else [False] * len(units)
 
 
