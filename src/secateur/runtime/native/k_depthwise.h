@@ -115,7 +115,7 @@ static SECATEUR_INLINE void sweep(const Depthwise& t, const Plane& p, const Kern
     SECATEUR_UNROLL
     for (int v = 0; v < V; v++)
       limits.store_to(out + v * kLanes, sums[0][v], v + 1 < V ? full : last_lanes);
-    fetch_for_writing<V>(out + t.out_pitch);
+    fetch_lines<V>(out + t.out_pitch);
     out += out_width;
   };
   // sums[0] is of the row that is stored next; before the first one is complete, it is not needed.

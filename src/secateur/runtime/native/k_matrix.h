@@ -43,8 +43,8 @@ static void sparse_tile(const SparseTile& t) {
     float* out = t.out + t.rows[r] * t.pitch;
     if (r + kRowsAhead < t.end) {
       const int64_t next = t.rows[r + kRowsAhead];
-      fetch_for_writing<V>(t.out + next * t.pitch);
-      if (t.residual) fetch_for_writing<V>(t.residual + next * t.residual_pitch);
+      fetch_lines<V>(t.out + next * t.pitch);
+      if (t.finish && t.residual) fetch_lines<V>(t.residual + next * t.residual_pitch);
     }
     vf x[V], more[V];
     if (t.bias) {

@@ -47,10 +47,10 @@ static SECATEUR_INLINE vi load_int(const int32_t* p) {
 static SECATEUR_INLINE void store(float* p, vf x) { *reinterpret_cast<vf_unaligned*>(p) = x; }
 static SECATEUR_INLINE vf splat(float x) { return x - vf{}; }
 
-// Gets cache lines that are about to be written. A store to a line that is not in the second-level cache keeps AMD's
-// processors from any other for 45 cycles; of the processors with wider vectors none was seen to gain.
+// Gets cache lines that are about to be written, or added. A store to a line that is not in the second-level cache
+// keeps AMD's processors from any other for 45 cycles. With vectors of other widths it was not measured.
 template <int V>
-static SECATEUR_INLINE void fetch_for_writing(const float* p) {
+static SECATEUR_INLINE void fetch_lines(const float* p) {
   constexpr int line = 64 / (4 * SECATEUR_LANES);  // vectors
   if (kLanes != 8) return;
   SECATEUR_UNROLL
