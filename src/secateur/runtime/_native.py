@@ -31,17 +31,13 @@ class NativeError(ValueError):
 
 def candidates() -> list[str]:
     """Where the library may be: in the source tree, or where the package is installed."""
-    found = [os.path.join(os.path.dirname(__file__), LIBRARY)]
-    if os.path.isfile(found[0]):
-        return found
-    import importlib.metadata  # takes as long to import as all of the runtime
-
-    try:
-        installed = importlib.metadata.distribution("secateur")
-    except importlib.metadata.PackageNotFoundError:
-        return found
+    own = os.path.join(os.path.dirname(__file__), LIBRARY)
+    if os.path.isfile(own):
+        return [own]
     # An editable install leaves the sources where they are and the library in site-packages.
-    return [*found, str(installed.locate_file(f"secateur/runtime/{LIBRARY}"))]
+    # (importlib.metadata knows where, and takes longer to import than a model to load.)
+    installed = (os.path.join(path, "secateur", "runtime", LIBRARY) for path in sys.path)
+    return [own, *filter(os.path.isfile, installed)]
 
 
 @functools.cache
