@@ -73,10 +73,11 @@ def choose(graph: Graph, units: Sequence[Unit], costs: Costs, always: bool) -> l
         cut.pay(i, native, litert)
     _add_seams(graph, units, costs, cut)
     sides = cut.solve()
+    takes = price.of(sides)
     # A mixture needs LiteRT, too, which takes memory and time to load.
-    if price.of(sides) > (1 - _LEAST_GAIN) * whole:
-        sides = everything
-    return sides if price.of(sides) <= enough else [False] * len(units)
+    if takes > (1 - _LEAST_GAIN) * whole:
+        sides, takes = everything, whole
+    return sides if takes <= enough else [False] * len(units)
 
 
 def _add_seams(graph: Graph, units: Sequence[Unit], costs: Costs, cut: Cut) -> None:
