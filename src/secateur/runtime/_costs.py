@@ -7,7 +7,6 @@ MobileNets, EfficientNetB0 and ResNet50.
 
 from typing import NamedTuple
 
-from secateur.runtime._forms import Activation
 from secateur.runtime._operations import (
     Convolution,
     Depthwise,
@@ -185,10 +184,7 @@ def _under(operation: Pooling) -> int:
 
 def _curves(operation: Operation) -> bool:
     """Whether a function that takes more than a few instructions is a part of an operation."""
-    parts = [
-        getattr(operation, name, None) for name in ("function", "first", "second", "activation")
-    ]
-    return any(isinstance(part, Activation) and part.function in _CURVES for part in parts)
+    return any(part.function in _CURVES for part in operation.functions)
 
 
 def _count(shape: Dims | None) -> float:

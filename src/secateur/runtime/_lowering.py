@@ -11,6 +11,7 @@ import numpy as np
 from secateur.runtime._convolutions import convolution, depthwise, fully_connected
 from secateur.runtime._forms import IDENTITY, RELU, RELU6, RELU_N1_TO_1, Activation, Shape
 from secateur.runtime._operations import (
+    SWISH,
     Concatenation,
     Elementwise,
     Mean,
@@ -100,6 +101,21 @@ def _unary(graph: Graph, place: int) -> Operation:
     _, shapes, _, target = found
     need(shapes[0] == target, Reason.SHAPE)
     return Unary(found, function)
+
+
+def swish(graph: Graph, sigmoid: int, product: int) -> Operation:
+    """Turn two operators, a sigmoid and the product with what it reads, into one operation.
+
+    Raises:
+        NotNative: As `lower`.
+    """
+    activation = options_of(graph, product, "MulOptionsT").fusedActivationFunction
+    need(fused(activation) == IDENTITY and len(graph.writes[product]) == 1, Reason.OPTIONS)
+    tensors, shapes, _, between = images(graph, sigmoid, 1)
+    (output,) = graph.writes[product]
+    target = image(graph, output)
+    need(shapes[0] == between == target, Reason.SHAPE)
+    return Unary((tensors, shapes, output, target), SWISH)
 
 
 def _binary(graph: Graph, place: int) -> Operation:

@@ -67,6 +67,11 @@ class Operation:
         """What it is, in a word or two."""
         return type(self).__name__.lower()
 
+    @property
+    def functions(self) -> tuple[Activation, ...]:
+        """The functions of single numbers that are a part of it."""
+        return ()
+
     #: Whether it reads images as the caller hands them in, channels last.
     reads_channels_last = False
 
@@ -109,6 +114,11 @@ class Convolution(Operation):
         """Its kernel's size."""
         height, width = self.window.kernel
         return f"{height}x{width} convolution"
+
+    @property
+    def functions(self) -> tuple[Activation, ...]:
+        """Before the residual, and behind it."""
+        return self.first, self.second
 
     def emit(self, program: Program, values: Mapping[int, int], out: int) -> None:
         """Add it, with its zeros or without."""
@@ -182,6 +192,11 @@ class Unary(Operation):
         """The function's name."""
         return self.function.function.name.lower().replace("_", " ")
 
+    @property
+    def functions(self) -> tuple[Activation, ...]:
+        """The one it is."""
+        return (self.function,)
+
     def emit(self, program: Program, values: Mapping[int, int], out: int) -> None:
         """Add it."""
         program.unary(values[self.inputs[0]], out, self.function)
@@ -204,6 +219,11 @@ class Elementwise(Operation):
     def kind(self) -> str:
         """The function's name."""
         return self.function.name.lower().replace("_", " ")
+
+    @property
+    def functions(self) -> tuple[Activation, ...]:
+        """The one that follows."""
+        return (self.activation,)
 
     def emit(self, program: Program, values: Mapping[int, int], out: int) -> None:
         """Add it."""
@@ -235,6 +255,11 @@ class Pooling(Operation):
     def kind(self) -> str:
         """The function's name."""
         return f"{self.function.name.lower()} pooling"
+
+    @property
+    def functions(self) -> tuple[Activation, ...]:
+        """The one that follows."""
+        return (self.activation,)
 
     def emit(self, program: Program, values: Mapping[int, int], out: int) -> None:
         """Add it."""

@@ -1,9 +1,8 @@
 """A graph as units: groups of operators that run together, natively as one operation or in LiteRT."""
 
 from secateur.runtime._forms import IDENTITY, Window
-from secateur.runtime._lowering import lower
+from secateur.runtime._lowering import lower, swish
 from secateur.runtime._operations import (
-    SWISH,
     Convolution,
     Elementwise,
     Operation,
@@ -11,7 +10,7 @@ from secateur.runtime._operations import (
     Unary,
 )
 from secateur.runtime._reading import Graph
-from secateur.runtime._signatures import Binary, Function
+from secateur.runtime._signatures import Binary
 from secateur.runtime._terms import NotNative, Reason
 
 
@@ -50,8 +49,9 @@ def find_units(graph: Graph) -> list[Unit]:
     """
     units: dict[int, Unit] = {}  # by the place of their last operator
     for place in graph.needed:
-        if not graph.is_unpacking(place):
-            units[place] = _single(graph, place, place < graph.known)
+        if place not in units and not graph.is_unpacking(place):
+            unit = _swish(graph, place) or _single(graph, place, place < graph.known)
+            units[unit.places[-1]] = unit
     _fuse(graph, units)
     # Now, as until here another thread was at it; from behind, as that one comes from the front.
     for unit in reversed(units.values()):
@@ -72,57 +72,68 @@ def _single(graph: Graph, place: int, known: bool) -> Unit:
     return Unit([place], list(dict.fromkeys(operation.inputs)), [operation.output], operation)
 
 
+def _swish(graph: Graph, place: int) -> Unit | None:
+    """X * sigmoid(x) as one function; None where an operator is no such sigmoid."""
+    if graph.kinds[place] != "LOGISTIC" or len(graph.writes[place]) != 1:
+        return None
+    (sigmoid,) = graph.writes[place]
+    product = graph.only_reader(sigmoid)
+    if product is None or graph.kinds[product] != "MUL" or product >= graph.known:
+        return None
+    if sorted(graph.reads[product]) != sorted((*graph.reads[place], sigmoid)):
+        return None
+    try:
+        operation = swish(graph, place, product)
+    except NotNative:
+        return None
+    return Unit([place, product], [*operation.inputs], [operation.output], operation)
+
+
 def _fuse(graph: Graph, units: dict[int, Unit]) -> None:
     """Join operators that the native library runs in one pass, in the order of the graph."""
     for place in list(units):
         unit = units.get(place)
-        if unit is None or unit.operation is None:
+        operation = None if unit is None else unit.operation
+        if unit is None or operation is None:
             continue
-        _swish(graph, units, place)
-        _pad(graph, units, place)
-        _function(graph, units, place)
-        _residual(graph, units, place)
+        if isinstance(operation, Unary):
+            _function(graph, units, unit, operation)
+        elif isinstance(operation, Convolution):
+            _pad(graph, units, unit, operation)
+        elif isinstance(operation, Elementwise):
+            _residual(graph, units, unit, operation)
 
 
-def _writer(graph: Graph, units: dict[int, Unit], tensor: int) -> Unit | None:
-    """The unit whose last operator writes a tensor that nobody but one operator reads."""
-    place = graph.writers.get(tensor)
-    unit = None if place is None else units.get(place)
-    fits = unit is not None and unit.operation is not None and graph.only_reader(tensor) is not None
-    return unit if fits else None
+def _writer(graph: Graph, units: dict[int, Unit], unit: Unit, tensor: int) -> Operation | None:
+    """The operation that writes a tensor, where nobody but a unit reads it."""
+    before = units.get(graph.writers.get(tensor, -1))
+    if before is None or tensor in graph.outputs:
+        return None
+    mine = all(place in unit.places for place in graph.readers[tensor])
+    return before.operation if mine else None
 
 
-def _join(units: dict[int, Unit], unit: Unit, before: Unit, operation: Operation) -> None:
-    """Make one unit of two; it runs where the later one ran."""
-    del units[before.places[-1]]
+def _join(graph: Graph, units: dict[int, Unit], unit: Unit, operation: Operation) -> None:
+    """Make an operation that has taken on a unit's part in it; it runs where that ran."""
+    before = units.pop(graph.writers[operation.output])
     unit.places = sorted(before.places + unit.places)
     operation.output = unit.outputs[0]
     unit.operation = operation
     unit.inputs = list(dict.fromkeys(operation.inputs))
 
 
-def _function(graph: Graph, units: dict[int, Unit], place: int) -> None:
+def _function(graph: Graph, units: dict[int, Unit], unit: Unit, unary: Unary) -> None:
     """f(operation(x)): the function becomes a part of the operation."""
-    unit = units[place]
-    if not isinstance(unit.operation, Unary):
-        return
-    before = _writer(graph, units, unit.operation.inputs[0])
-    if before is not None and before.operation is not None:
-        operation = before.operation
-        if operation.then(unit.operation.function):
-            _join(units, unit, before, operation)
+    operation = _writer(graph, units, unit, unary.inputs[0])
+    if operation is not None and operation.then(unary.function):
+        _join(graph, units, unit, operation)
 
 
-def _pad(graph: Graph, units: dict[int, Unit], place: int) -> None:
+def _pad(graph: Graph, units: dict[int, Unit], unit: Unit, convolution: Convolution) -> None:
     """conv(pad(x)): the padding becomes the window's."""
-    unit = units[place]
-    convolution = unit.operation
-    if not isinstance(convolution, Convolution):
+    padding = _writer(graph, units, unit, convolution.inputs[0])
+    if not isinstance(padding, Padding):
         return
-    before = _writer(graph, units, convolution.inputs[0])
-    if before is None or not isinstance(before.operation, Padding):
-        return
-    padding = before.operation
     channels, height, width = padding.sources[0]
     if padding.fill or padding.target[0] != channels:
         return
@@ -137,57 +148,27 @@ def _pad(graph: Graph, units: dict[int, Unit], place: int) -> None:
     convolution.window = Window(
         window.kernel, window.stride, (pads[0], pads[1], pads[2], pads[3]), window.dilation
     )
+    before = units.pop(graph.writers[padding.output])
     convolution.inputs[0] = padding.inputs[0]
     convolution.sources[0] = padding.sources[0]
-    _join(units, unit, before, convolution)
+    unit.places = sorted(before.places + unit.places)
+    unit.inputs = list(dict.fromkeys(convolution.inputs))
 
 
-def _residual(graph: Graph, units: dict[int, Unit], place: int) -> None:
+def _residual(graph: Graph, units: dict[int, Unit], unit: Unit, total: Elementwise) -> None:
     """conv(x) + y: the sum becomes a part of the convolution that runs last."""
-    unit = units[place]
-    total = unit.operation
-    if not isinstance(total, Elementwise) or total.function != Binary.ADD or total.constants:
+    if total.function != Binary.ADD or total.constants or total.inputs[0] == total.inputs[1]:
         return
     for mine, other in sorted(((0, 1), (1, 0)), key=lambda pair: -_place(graph, total, pair[0])):
-        before = _writer(graph, units, total.inputs[mine])
-        if before is None or not isinstance(before.operation, Convolution):
+        convolution = _writer(graph, units, unit, total.inputs[mine])
+        if not isinstance(convolution, Convolution) or total.sources[mine] != total.target:
             continue
-        convolution = before.operation
-        if total.sources[mine] == total.target and convolution.add(
-            total.inputs[other], total.sources[other]
-        ):
+        if convolution.add(total.inputs[other], total.sources[other]):
             if total.activation != IDENTITY:
                 convolution.second = total.activation
-            _join(units, unit, before, convolution)
+            _join(graph, units, unit, convolution)
             return
 
 
 def _place(graph: Graph, operation: Operation, operand: int) -> int:
     return graph.writers.get(operation.inputs[operand], -1)
-
-
-def _swish(graph: Graph, units: dict[int, Unit], place: int) -> None:
-    """X * sigmoid(x): one function, and then a part of what writes x."""
-    unit = units[place]
-    product = unit.operation
-    if not isinstance(product, Elementwise) or product.function != Binary.MUL:
-        return
-    if product.constants or product.activation != IDENTITY:
-        return
-    for x, s in (product.inputs, product.inputs[::-1]):
-        sigmoid = _writer(graph, units, s)
-        if sigmoid is None or not isinstance(sigmoid.operation, Unary):
-            continue
-        function = sigmoid.operation.function.function
-        if function != Function.SIGMOID or sigmoid.operation.inputs != [x]:
-            continue
-        images = [x], [sigmoid.operation.sources[0]], unit.outputs[0], product.target
-        _join(units, unit, sigmoid, Unary(images, SWISH))
-        producer = units.get(graph.writers.get(x, -1))
-        readers = graph.readers.get(x, [])
-        alone = x not in graph.outputs and set(readers) <= set(unit.places)
-        if alone and producer is not None and producer.operation is not None:
-            operation = producer.operation
-            if operation.then(SWISH):
-                _join(units, unit, producer, operation)
-        return
