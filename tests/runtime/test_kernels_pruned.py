@@ -63,6 +63,8 @@ def test_many_are_only_counted():
 def test_no_rows():
     with pytest.raises(NativeError, match="Received: "):
         Pruned(np.zeros((0, 4), "float32"))
+    with pytest.raises(NativeError, match="Received: "):
+        Ahead().prune([np.ones((2, 4), "float32"), np.zeros((0, 4), "float32")])
 
 
 @settings(deadline=None, max_examples=20)
@@ -71,9 +73,8 @@ def test_another_thread_prunes_ahead(count, asked):
     rng = np.random.default_rng(count)
     weights = [(rng.random((16, 500)) < 0.1).astype("float32") for _ in range(count)]
     expected = [np.count_nonzero(each) for each in weights]
-    found, ahead = [Pruned(each) for each in weights], Ahead()
-    for each in found:
-        ahead.add(each)
+    ahead = Ahead()
+    found = ahead.prune(weights)
     del weights
     order = list(range(count))
     asked.shuffle(order)
@@ -84,9 +85,8 @@ def test_another_thread_prunes_ahead(count, asked):
 
 def test_what_was_not_begun_is_done_when_it_is_asked_for():
     weights = (np.random.default_rng(0).random((2000, 1000)) < 0.1).astype("float32")
-    found, ahead = [Pruned(weights) for _ in range(8)], Ahead()
-    for each in found:
-        ahead.add(each)
+    ahead = Ahead()
+    found = ahead.prune([weights] * 8)
     del ahead  # with most of it to do
     assert {each.count for each in found} == {np.count_nonzero(weights)}
 

@@ -73,7 +73,7 @@ def check_columns(columns: Columns) -> None:
     tensors = len(columns.types)
     for number in range(tensors):
         try:
-            _check_tensor(columns, number)
+            check_tensor(columns, number)
         except ValueError as error:
             name = columns.name(number)
             raise ValueError(f"tensor {name!r}: {error}") from error
@@ -119,7 +119,16 @@ def _written_by(outputs: list[list[int]], tensors: int) -> set[int]:
     return found
 
 
-def _check_tensor(columns: Columns, number: int) -> None:
+def check_tensor(columns: Columns, number: int) -> None:
+    """Check one tensor.
+
+    Args:
+        columns: The subgraph.
+        number: Its number.
+
+    Raises:
+        ValueError: As `check_model`.
+    """
     shape, signature = columns.shapes[number], columns.signatures[number]
     if (shape and min(shape) < 0) or (signature and min(signature) < -1):
         raise ValueError(f"its shape is {list(shape or signature)}")

@@ -28,8 +28,8 @@ class Columns(NamedTuple):
         inputs: The tensors that the caller fills.
         outputs: Those that the caller reads.
         tensor: Gives a tensor as an object.
-        name: Gives a tensor's name.
-        data: Gives the bytes of a tensor that has any.
+        name: Gives a tensor's name, also when the file is gone.
+        data: Gives the bytes of a tensor that has any, as a buffer.
     """
 
     types: list[int]
@@ -47,7 +47,7 @@ class Columns(NamedTuple):
     outputs: list[int]
     tensor: Callable[[int], Any]
     name: Callable[[int], str]
-    data: Callable[[int], np.ndarray]
+    data: Callable[[int], Any]
 
 
 def columns_of(model: Any, graph: Any) -> Columns:
@@ -79,7 +79,7 @@ def columns_of(model: Any, graph: Any) -> Columns:
         inputs=indices(graph.inputs),
         outputs=indices(graph.outputs),
         tensor=tensors.__getitem__,
-        name=lambda number: text(tensors[number].name),
+        name=[text(tensor.name) for tensor in tensors].__getitem__,
         data=data,
     )
 

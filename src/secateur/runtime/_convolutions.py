@@ -28,15 +28,15 @@ def prune_ahead(graph: Graph) -> None:
     Raises:
         NativeMissingError: If the native library is not there.
     """
-    graph.ahead = Ahead()
+    graph.ahead, found = Ahead(), {}
     for kind, inputs in zip(graph.kinds, graph.reads, strict=True):
         kernel = inputs[1] if kind in _PRUNED_AHEAD and len(inputs) > 1 else -1
-        if not graph.is_plain(kernel) or kernel in graph.pruned:
+        if not graph.is_plain(kernel) or kernel in found:
             continue
         weights = graph.constant(kernel)
         if weights is not None and 0 < weights.size <= _MOST_WEIGHTS:
-            graph.pruned[kernel] = Pruned(weights)
-            graph.ahead.add(graph.pruned[kernel])
+            found[kernel] = weights
+    graph.pruned.update(zip(found, graph.ahead.prune([*found.values()], graph.mapped), strict=True))
 
 
 def convolution(graph: Graph, place: int) -> Convolution:
@@ -140,4 +140,4 @@ def _bias(graph: Graph, tensor: int, channels: int) -> np.ndarray | None:
     if values is None:
         raise NotNative(Reason.TYPE)
     need(values.size == channels, Reason.SHAPE)
-    return np.array(values, np.float32).ravel()
+    return values.ravel()

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from secateur.litert._columns import Columns, columns_of
-from secateur.litert._quick import read_quickly
 from secateur.litert.flatbuffer import check_identifier, map_file, parse, shown_path
+from secateur.runtime._quick import read_quickly
 from secateur.runtime._sound import check_sound
 
 
@@ -16,11 +16,13 @@ class Opened(NamedTuple):
         head: A `ModelT`, perhaps without its subgraphs and buffers.
         graphs: Its subgraphs.
         load: Gives all of it as objects.
+        mapped: Whether it was left on disk, so that what is read of it takes memory until it is let go.
     """
 
     head: Any
     graphs: list[Columns]
     load: Callable[[], Any]
+    mapped: bool = False
 
 
 def open_file(source: str | bytes) -> Opened:
@@ -44,12 +46,13 @@ def open_file(source: str | bytes) -> Opened:
     quick = read_quickly(data)
     if quick is not None:
         head, columns = quick
-        opened = Opened(head, [columns], lambda: parse(data, shown))
+        mapped = not isinstance(source, bytes)
+        opened = Opened(head, [columns], lambda: parse(data, shown), mapped)
     else:
         model = parse(data, shown)
         opened = opened_model(model)
-    for columns in opened.graphs:
-        check_sound(columns)
+        for columns in opened.graphs:
+            check_sound(columns)
     return opened
 
 

@@ -82,6 +82,12 @@ class Program:
         """A value between operations."""
         return self._call("value", *shape)
 
+    def values(self, shapes: Sequence[Shape]) -> range:
+        """Several of them."""
+        numbers = ints(np.array(shapes).reshape(-1, 3))
+        first = self._call("values", numbers.ctypes.data, len(numbers))
+        return range(first, first + len(numbers))
+
     def constant(self, shape: Shape, data: np.ndarray) -> int:
         """A value known now; `data` is in the order (height, width, channels)."""
         data = floats(data)
@@ -115,10 +121,8 @@ class Program:
 
         `same` are those weights again, should `Ahead.pack` have been called for them.
         """
-        weights = floats(weights)
         handle = None if same is None else same.handle
         self._dense("conv2d", source, out, weights, bias, window, epilogue, handle)
-        self._unpacked.append(weights)
 
     def sparse_conv2d(
         self,
@@ -143,7 +147,7 @@ class Program:
         window: Window = POINTWISE,
         epilogue: Epilogue | None = None,
     ) -> None:
-        """Depthwise convolution; weights are (height, width, out_channels)."""
+        """Depthwise convolution; weights are (height, width, out_channels); kept until packed."""
         self._dense("depthwise_conv2d", source, out, weights, bias, window, epilogue)
 
     def _dense(
@@ -160,6 +164,7 @@ class Program:
         weights, bias = floats(weights), None if bias is None else floats(bias)
         data = (*pointer_and_count(weights), *pointer_and_count(bias))
         self._call(name, source, out, window._c(), *data, _c(epilogue), *rest)
+        self._unpacked.append(weights)
 
     def binary(
         self,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
+import ctypes
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from secateur.runtime import _native
-from secateur.runtime._arguments import floats
+from secateur.runtime._arguments import floats, pointers
 
 
 class Pruned:
@@ -18,6 +19,7 @@ class Pruned:
         weights: The weights; a row is an output channel. They are kept until then.
         keep: Whether to keep what is not zero, however many that are. Otherwise they are only
             counted where leaving out the zeros could not pay.
+        mapped: Whether the weights are part of a mapped file, whose pages may be let go.
 
     Raises:
         NativeError: If there are no rows.
@@ -31,17 +33,25 @@ class Pruned:
     (2, True)
     """
 
-    def __init__(self, weights: np.ndarray, keep: bool = False) -> None:
+    def __init__(self, weights: np.ndarray, keep: bool = False, mapped: bool = False) -> None:
         self._library = _native.library()
         self.handle: int | None = None
-        values = floats(weights).reshape(len(weights), math.prod(weights.shape[1:]))
+        values = floats(weights)
         self.handle = self._library.secateur_prune(
-            values.ctypes.data, values.size, len(values), keep
+            values.ctypes.data, values.size, len(values), _flags(keep, mapped)
         )
         if not self.handle:
             _native.check(_native.INVALID)
         self._values: np.ndarray | None = values
         self._count: int | None = None
+
+    @classmethod
+    def _made(cls, handle: int, values: np.ndarray) -> Pruned:
+        """One that the library has made."""
+        pruned = cls.__new__(cls)
+        pruned._library = _native.library()
+        pruned.handle, pruned._values, pruned._count = handle, values, None
+        return pruned
 
     def finish(self) -> None:
         """Find it now, or wait for the thread that is at it; the weights are not needed any more."""
@@ -76,18 +86,21 @@ class Pruned:
         self._free()
 
 
+def _flags(keep: bool, mapped: bool) -> int:
+    return keep + 2 * mapped
+
+
 class Ahead:
     """A thread that prunes before anybody asks, so that the caller can do something else meanwhile.
 
     Raises:
-        MemoryError: If there is not enough memory; `add`, too.
+        MemoryError: If there is not enough memory; `prune`, too.
 
     Example:
 
     >>> import numpy as np
-    >>> pruned = Pruned(np.array([[0, 2.5, 0, 0], [0, 0, -1, 0]], "float32"))
     >>> ahead = Ahead()
-    >>> ahead.add(pruned)
+    >>> (pruned,) = ahead.prune([np.array([[0, 2.5, 0, 0], [0, 0, -1, 0]], "float32")])
     >>> pruned.count
     2
     """
@@ -99,10 +112,27 @@ class Ahead:
         if not self._handle:
             raise MemoryError("There is not enough memory.")
 
-    def add(self, pruned: Pruned) -> None:
-        """Prune these weights after those that were added before."""
-        self._given.append(pruned)
-        _native.check(self._library.secateur_prune_ahead(self._handle, pruned.handle))
+    def prune(self, weights: Sequence[np.ndarray], mapped: bool = False) -> list[Pruned]:
+        """Prune some weights, one after the other.
+
+        Args:
+            weights: The weights.
+            mapped: As for `Pruned`.
+        """
+        values, count = [floats(each) for each in weights], len(weights)
+        made = (ctypes.c_void_p * count)()
+        status = self._library.secateur_prune_ahead(
+            self._handle,
+            count,
+            pointers(values),
+            (ctypes.c_int64 * count)(*(each.size for each in values)),
+            (ctypes.c_int32 * count)(*(len(each) for each in values)),
+            _flags(False, mapped),
+            made,
+        )
+        _native.check(status)
+        self._given += values
+        return [Pruned._made(handle, each) for handle, each in zip(made, values, strict=True)]
 
     def pack(self, pruned: Pruned, weights: np.ndarray) -> None:
         """Pack all of these weights for a convolution with one output pixel.

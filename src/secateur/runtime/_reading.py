@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ class Graph:
 
     Attributes:
         head: A `ModelT`, perhaps without its subgraphs and buffers.
+        mapped: Whether constants that are used as they are lie in a mapped file.
         stored: How many tensors the file has; here there may be more.
         types: The number of each tensor's type in the schema.
         dims: The shape of each tensor in the file.
@@ -35,13 +37,15 @@ class Graph:
     """
 
     def __init__(self, opened: Opened) -> None:
-        self.head, self._load = opened.head, opened.load
+        self.head, self._load, self.mapped = opened.head, opened.load, opened.mapped
         self._columns = columns = opened.graphs[0]
         self.stored = len(columns.types)
         self.types, self.dims = [*columns.types], [*columns.shapes]
         self.kinds, self.options = columns.kinds, columns.options
         self.reads, self.writes = [*columns.reads], columns.writes
         self.inputs, self.outputs = columns.inputs, columns.outputs
+        #: Gives a tensor's name; it does not keep the file.
+        self.name = columns.name
         self._stored = [size > 0 for size in columns.sizes]
         #: Tensors that are not in the file, behind the others.
         self._added: dict[int, np.ndarray] = {}
@@ -108,9 +112,11 @@ class Graph:
         """The values of a constant as the file has them, in its shape; a sparse one is decoded."""
         if tensor in self._added:
             return self._added[tensor]
-        stored = typed(self._columns.data(tensor), self.types[tensor])
-        sparsity = self.tensor(tensor).sparsity if self.is_sparse(tensor) else None
-        return shaped(stored, self.dims[tensor], sparsity)
+        data, dims = self._columns.data(tensor), self.dims[tensor]
+        if self.is_sparse(tensor):
+            stored = typed(np.frombuffer(data, np.uint8), self.types[tensor])
+            return shaped(stored, dims, self.tensor(tensor).sparsity)
+        return np.frombuffer(data, DTYPES[self.types[tensor]], math.prod(dims)).reshape(dims)
 
     def signature(self, tensor: int) -> Dims:
         """The shape of a tensor of the file, -1 for lengths that are open; () where none is."""
@@ -183,10 +189,6 @@ class Graph:
         if tensor < 0 or self.types[tensor] != FLOAT32:
             return None
         return self.shapes[tensor]
-
-    def name(self, tensor: int) -> str:
-        """A tensor's name in the file."""
-        return self._columns.name(tensor)
 
     def only_reader(self, tensor: int) -> int | None:
         """The one operator that reads a tensor, once; None where several do, or the caller does."""

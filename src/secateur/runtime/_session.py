@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -57,10 +57,10 @@ class Session:
         self.native = any(sides)
         self._places, self._copied = connect(self.steps, graph, front)
         self._front = {tensor: front[tensor] for tensor in self._copied}
+        # For the plan, and nothing that would keep the file.
+        self._name, self._kinds, self._shapes = graph.name, graph.kinds, graph.shapes
         self._layers = [
-            _layer(graph, unit, part, number)
-            for number, part in enumerate(parts)
-            for unit in part.units
+            _layer(unit, part, number) for number, part in enumerate(parts) for unit in part.units
         ]
         #: Outputs whose shapes are known only behind a run; LiteRT keeps them.
         self.loose = {t: self._places[t] for t in graph.outputs if self.native and t not in front}
@@ -77,7 +77,7 @@ class Session:
 
         native = [step for step in self.steps if isinstance(step, NativeStep)]
         return Plan(
-            layers=tuple(PlannedLayer(kernel=self._kernel(x), **x) for x in self._layers),
+            layers=tuple(PlannedLayer(**self._described(layer)) for layer in self._layers),
             reason="" if self.steps else Reason.NOT_WORTH,
             isa=Program().isa,
             weight_bytes=sum(step.weight_bytes for step in native),
@@ -85,11 +85,20 @@ class Session:
             litert_bytes=sum(step.bytes for step in self.steps if isinstance(step, LiteRTStep)),
         )
 
-    def _kernel(self, layer: dict[str, Any]) -> str:
-        step = self.steps[layer["segment"]] if self.steps else None
-        if not isinstance(step, NativeStep):
-            return ""
-        return step.labels[step.names.index(layer["name"])]
+    def _described(self, layer: _Layer) -> dict[str, Any]:
+        step = self.steps[layer.segment] if self.steps else None
+        kernel = step.kernel(layer.output) if isinstance(step, NativeStep) else ""
+        return {
+            "name": "" if layer.output is None else self._name(layer.output),
+            "operators": tuple(self._kinds[place] for place in layer.places),
+            "where": "native" if layer.native else "LiteRT",
+            "segment": layer.segment,
+            "kernel": kernel,
+            "shape": None if layer.output is None else self._shapes[layer.output],
+            "zeros": layer.zeros,
+            "sparse": layer.sparse,
+            "reason": layer.reason,
+        }
 
     @staticmethod
     def _build(graph: Graph, parts: list[Segment], threads: int) -> list[Step]:
@@ -154,8 +163,19 @@ def _rows(number: int, step: Step) -> list[tuple[str, str, str, int]]:
     ]
 
 
-def _layer(graph: Graph, unit: Unit, part: Segment, number: int) -> dict[str, Any]:
-    """What the plan says of a unit, but the kernel."""
+class _Layer(NamedTuple):
+    """What the plan says of a unit, without words; `output` is the first tensor that it writes."""
+
+    output: int | None
+    places: list[int]
+    segment: int
+    native: bool
+    zeros: float | None
+    sparse: bool
+    reason: str
+
+
+def _layer(unit: Unit, part: Segment, number: int) -> _Layer:
     operation = unit.operation
     weights = operation.weights if isinstance(operation, Convolution) else None
     sparse = part.native and isinstance(operation, Convolution) and operation.sparse
@@ -166,13 +186,6 @@ def _layer(graph: Graph, unit: Unit, part: Segment, number: int) -> dict[str, An
         reason = Reason.DENSE if mixed else Reason.WITH_OTHERS
     else:
         reason = unit.reason or Reason.COST
-    return {
-        "name": graph.name(unit.outputs[0]) if unit.outputs else "",
-        "operators": tuple(graph.kinds[place] for place in unit.places),
-        "where": "native" if part.native else "LiteRT",
-        "segment": number,
-        "shape": graph.shapes[unit.outputs[0]] if unit.outputs else None,
-        "zeros": None if weights is None else weights.zeros,
-        "sparse": sparse,
-        "reason": reason,
-    }
+    output = unit.outputs[0] if unit.outputs else None
+    zeros = None if weights is None else weights.zeros
+    return _Layer(output, unit.places, number, part.native, zeros, sparse, reason)

@@ -31,6 +31,31 @@ class Function(IntEnum):
     LINEAR = 17
 
 
+class Column(IntEnum):
+    """What is said of the tensors and operators of a file."""
+
+    INPUTS = 0
+    OUTPUTS = 1
+    POSITION = 2
+    TYPE = 3
+    SHAPE_LENGTH = 4
+    SHAPE = 5
+    SIGNATURE_LENGTH = 6
+    SIGNATURE = 7
+    NAME_LENGTH = 8
+    DATA_BEGIN = 9
+    DATA_LENGTH = 10
+    FLAGS = 11
+    CODE = 12
+    READ_LENGTH = 13
+    READ = 14
+    WRITE_LENGTH = 15
+    WRITE = 16
+    OPTIONS_TYPE = 17
+    OPTIONS = 18
+    OPTIONS_SAME = 19
+
+
 class Binary(IntEnum):
     """What is done with two numbers."""
 
@@ -55,6 +80,21 @@ class Resize(IntEnum):
 
     BILINEAR = 0
     NEAREST = 1
+
+
+class CFile(ctypes.Structure):
+    """A `secateur_file`."""
+
+    _fields_ = (
+        ("data", c_void_p),
+        ("bytes", c_int64),
+        ("graph", c_int64),
+        ("buffers", c_int64),
+        ("code_rules", POINTER(c_int32)),
+        ("code_count", c_int32),
+        ("type_bits", POINTER(c_int32)),
+        ("type_count", c_int32),
+    )
 
 
 class CActivation(ctypes.Structure):
@@ -94,12 +134,16 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "secateur_api_version": (_I, []),
     "secateur_isas": (c_char_p, []),
     "secateur_peak": (c_double, [c_char_p]),
+    "secateur_columns_read": (_P, [POINTER(CFile)]),
+    "secateur_columns_get": (POINTER(c_int32), [_P, _I, POINTER(c_int64)]),
+    "secateur_columns_names": (_P, [_P, POINTER(c_int64)]),
+    "secateur_columns_free": (None, [_P]),
     "secateur_prune": (_P, [_FLOATS, _L, _I, _I]),
     "secateur_pruned_count": (_L, [_P]),
     "secateur_pruned_kept": (_I, [_P]),
     "secateur_pruned_free": (None, [_P]),
     "secateur_ahead_create": (_P, []),
-    "secateur_prune_ahead": (_I, [_P, _P]),
+    "secateur_prune_ahead": (_I, [_P, _I, _P, _P, _P, _I, _P]),
     "secateur_pack_ahead": (_I, [_P, _P]),
     "secateur_ahead_free": (None, [_P]),
     "secateur_create": (_P, [c_char_p]),
@@ -107,6 +151,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "secateur_input": (_I, [_P, _I, _I, _I]),
     "secateur_output": (_I, [_P, _I, _I, _I]),
     "secateur_value": (_I, [_P, _I, _I, _I]),
+    "secateur_values": (_I, [_P, _INTS, _I]),
     "secateur_constant": (_I, [_P, _I, _I, _I, _FLOATS, _L]),
     "secateur_to_chw": (_I, [_P, _I, _I]),
     "secateur_to_nhwc": (_I, [_P, _I, _I]),

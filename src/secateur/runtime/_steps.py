@@ -42,14 +42,15 @@ class NativeStep:
         self.inputs, self.outputs = segment.inputs, segment.outputs
         self.threads = threads
         self.program = Program()
-        #: What each of the program's operations belongs to: the layer's name, or a seam.
-        self.names: list[str] = []
+        #: The tensor that each of the program's operations writes, None where it only changes a layout.
+        self._written: list[int | None] = []
+        self._name = graph.name
         values: dict[int, int] = {}
         self._order: list[int] = []  # the inputs as the program takes them
         self._shapes: list[tuple[int, int, int]] = []
-        for unit in segment.units:
+        for unit, out in zip(segment.units, self._outs(segment.units), strict=True):
             try:
-                self._add(graph, unit, values, segment)
+                self._add(unit, out, values, segment)
             except NativeError as error:
                 raise Refused(unit, str(error)) from error
         self._out_shapes = []
@@ -57,27 +58,39 @@ class NativeStep:
             channels, height, width = _target(segment, tensor)
             self.program.to_nhwc(values[tensor], self.program.output((channels, height, width)))
             self._out_shapes.append((height, width, channels))
-            self._note(SEAM)
+            self._written.append(None)
         self.batch = graph.batch
         self.program.finalize(graph.batch)
         self.weight_bytes = self.program.weight_bytes
         self.arena_bytes = self.program.arena_bytes
 
     @functools.cached_property
+    def names(self) -> list[str]:
+        """What each of the program's operations belongs to: the layer's name, or a seam."""
+        return [SEAM if tensor is None else self._name(tensor) for tensor in self._written]
+
+    @functools.cached_property
     def labels(self) -> list[str]:
         """What each of the program's operations runs."""
         return [self.program.describe(i) for i in range(self.program.operations)]
+
+    def kernel(self, tensor: int | None) -> str:
+        """What runs the operation that writes a tensor."""
+        return self.labels[self._written.index(tensor)]
 
     @property
     def work(self) -> list[int]:
         """The multiply-adds of each for one image."""
         return [self.program.multiply_adds(i) for i in range(self.program.operations)]
 
-    def _note(self, name: str) -> None:
-        """Remember what the operation that was just added belongs to."""
-        self.names.append(name)
+    def _outs(self, units: list[Unit]) -> Sequence[int | None]:
+        """A value for what each unit writes; None where one of them is too large."""
+        try:
+            return self.program.values([unit.operation.target for unit in units if unit.operation])
+        except NativeError:
+            return [None] * len(units)
 
-    def _add(self, graph: Graph, unit: Unit, values: dict[int, int], segment: Segment) -> None:
+    def _add(self, unit: Unit, out: int | None, values: dict[int, int], segment: Segment) -> None:
         operation = unit.operation
         assert operation is not None
         for tensor, shape in zip(operation.inputs, operation.sources, strict=True):
@@ -90,12 +103,13 @@ class NativeStep:
             if not _only_convolutions(segment, tensor):
                 inner = self.program.value(shape)
                 self.program.to_chw(value, inner)
-                self._note(SEAM)
+                self._written.append(None)
                 value = inner
             values[tensor] = value
-        values[operation.output] = self.program.value(operation.target)
-        operation.emit(self.program, values, values[operation.output])
-        self._note(graph.name(operation.output))
+        out = self.program.value(operation.target) if out is None else out
+        values[operation.output] = out
+        operation.emit(self.program, values, out)
+        self._written.append(operation.output)
 
     def run(self, places: Mapping[int, Place], seconds: np.ndarray | None = None) -> None:
         """Read the inputs where they are and write the outputs where they belong."""

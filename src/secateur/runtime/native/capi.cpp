@@ -3,6 +3,7 @@
 #include <chrono>
 #include <new>
 
+#include "columns.h"
 #include "isa.h"
 #include "operations.h"
 #include "pruned.h"
@@ -16,6 +17,10 @@ struct secateur_program : secateur::Program {
 struct secateur_pruned {
   std::shared_ptr<secateur::Pruned> weights;  // programs have a share in them
   std::shared_ptr<secateur::VectorWeights> packed;
+};
+
+struct secateur_columns : secateur::Columns {
+  using Columns::Columns;
 };
 
 struct secateur_ahead : secateur::Ahead {
@@ -77,21 +82,49 @@ int32_t finishing(const secateur_pruned* pruned, const F& f) noexcept {
   });
 }
 
+std::shared_ptr<Pruned> prune(const float* weights, int64_t count, int32_t rows, int32_t flags) {
+  if (!weights) refuse("Weights are missing", "weights", "NULL");
+  if (rows < 1 || count < 0 || count % rows || count > INT32_MAX / 2)
+    refuse("Weights are so many for each row", "count", count, "rows", rows);
+  const bool keep = flags & SECATEUR_KEEP;
+  auto pruned = std::make_shared<Pruned>(best_kernels(), weights, rows, count / rows, keep);
+  if (flags & SECATEUR_MAPPED) pruned->set_mapped();
+  return pruned;
+}
+
 }  // namespace
 
 const char* secateur_error(void) { return last_error.c_str(); }
 int32_t secateur_api_version(void) { return SECATEUR_API_VERSION; }
 const char* secateur_isas(void) { return kernel_names().c_str(); }
 
-secateur_pruned* secateur_prune(const float* weights, int64_t count, int32_t rows, int32_t keep) {
-  secateur_pruned* pruned = nullptr;
-  adding(&pruned, [&] {
-    if (!weights) refuse("Weights are missing", "weights", "NULL");
-    if (rows < 1 || count < 0 || count % rows || count > INT32_MAX / 2)
-      refuse("Weights are so many for each row", "count", count, "rows", rows);
-    auto task = std::make_shared<Pruned>(best_kernels(), weights, rows, count / rows, keep != 0);
-    pruned = new secateur_pruned{std::move(task), nullptr};
+secateur_columns* secateur_columns_read(const secateur_file* file) {
+  secateur_columns* columns = nullptr;
+  adding(&columns, [&] {
+    if (!file || file->code_count < 0 || file->type_count < 0) refuse("A file is missing");
+    if ((file->code_count && !file->code_rules) || (file->type_count && !file->type_bits))
+      refuse("Rules are missing");
+    columns = new secateur_columns(*file);
   });
+  return columns;
+}
+const int32_t* secateur_columns_get(const secateur_columns* columns, int32_t column, int64_t* length) {
+  if (!columns || !length || column < 0 || column >= SECATEUR_COLUMNS) return nullptr;
+  const std::vector<int32_t>& found = columns->column(static_cast<secateur_column>(column));
+  *length = static_cast<int64_t>(found.size());
+  static const int32_t none = 0;
+  return found.empty() ? &none : found.data();
+}
+const char* secateur_columns_names(const secateur_columns* columns, int64_t* length) {
+  if (!columns || !length) return nullptr;
+  *length = static_cast<int64_t>(columns->names().size());
+  return columns->names().data();
+}
+void secateur_columns_free(secateur_columns* columns) { delete columns; }
+
+secateur_pruned* secateur_prune(const float* weights, int64_t count, int32_t rows, int32_t flags) {
+  secateur_pruned* pruned = nullptr;
+  adding(&pruned, [&] { pruned = new secateur_pruned{prune(weights, count, rows, flags), nullptr}; });
   return pruned;
 }
 int64_t secateur_pruned_count(const secateur_pruned* pruned) {
@@ -111,11 +144,21 @@ secateur_ahead* secateur_ahead_create(void) {
   adding(&ahead, [&] { ahead = new secateur_ahead; });
   return ahead;
 }
-int32_t secateur_prune_ahead(secateur_ahead* ahead, const secateur_pruned* pruned) {
+int32_t secateur_prune_ahead(secateur_ahead* ahead, int32_t n, const float* const* weights,
+                             const int64_t* counts, const int32_t* rows, int32_t flags,
+                             secateur_pruned** pruned) {
   return adding(ahead, [&] {
-    if (!pruned) refuse("Weights are missing", "weights", "NULL");
-    pruned->weights->set_pages(ahead->pages);
-    ahead->add(pruned->weights);
+    if (n < 0 || (n && (!weights || !counts || !rows || !pruned))) refuse("Arrays are missing", "n", n);
+    std::vector<std::unique_ptr<secateur_pruned>> made;
+    for (int32_t i = 0; i < n; i++) {
+      made.push_back(std::make_unique<secateur_pruned>());
+      made.back()->weights = prune(weights[i], counts[i], rows[i], flags);
+      made.back()->weights->set_pages(ahead->pages);
+    }
+    for (int32_t i = 0; i < n; i++) {
+      ahead->add(made[static_cast<size_t>(i)]->weights);
+      pruned[i] = made[static_cast<size_t>(i)].release();
+    }
   });
 }
 int32_t secateur_pack_ahead(secateur_ahead* ahead, secateur_pruned* pruned) {
@@ -163,6 +206,12 @@ int32_t secateur_output(secateur_program* p, int32_t c, int32_t h, int32_t w) {
 }
 int32_t secateur_value(secateur_program* p, int32_t c, int32_t h, int32_t w) {
   return guard(p, [&] { return p->add_value(Kind::kInner, {c, h, w}, nullptr, 0); });
+}
+int32_t secateur_values(secateur_program* p, const int32_t* shapes, int32_t count) {
+  return guard(p, [&] {
+    if (count < 0 || (count && !shapes)) refuse("Shapes are missing", "count", count);
+    return p->add_values(shapes, count);
+  });
 }
 int32_t secateur_constant(secateur_program* p, int32_t c, int32_t h, int32_t w, const float* data,
                           int64_t count) {

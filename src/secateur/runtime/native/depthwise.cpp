@@ -1,10 +1,34 @@
 #include <algorithm>
 
+#include "ahead.h"
 #include "checks.h"
 #include "operations.h"
+#include "unset.h"
 
 namespace secateur {
 namespace {
+
+// The weights of one channel after the other, once the task is finished.
+class ByChannel : public Task {
+ public:
+  // `weights` are [taps][channels], and stay until then.
+  ByChannel(Pages& pages, const float* weights, int64_t taps, int64_t channels)
+      : weights_(weights), taps_(taps), channels_(channels), packed_(&pages) {}
+  const float* data() const { return packed_.data(); }
+  int64_t size() const { return static_cast<int64_t>(packed_.size()); }
+
+ private:
+  void work() override {
+    packed_.resize(static_cast<size_t>(taps_ * channels_));
+    for (int64_t t = 0; t < taps_; t++)
+      for (int64_t c = 0; c < channels_; c++)
+        packed_[static_cast<size_t>(c * taps_ + t)] = weights_[t * channels_ + c];
+  }
+
+  const float* weights_;
+  int64_t taps_, channels_;
+  Unset<float> packed_;
+};
 
 class DepthwiseConv : public Operation {
  public:
@@ -43,14 +67,15 @@ class DepthwiseConv : public Operation {
     });
   }
   int64_t weight_bytes() const override {
-    return static_cast<int64_t>((weights_.size() + bias_.size()) * 4);
+    return (weights_->size() + static_cast<int64_t>(bias_.size())) * 4;
   }
+  std::shared_ptr<Task> packing() const override { return weights_; }
 
   // What is the same for all rows and channels.
   Depthwise task(const View& in, int32_t out_width) const {
     Depthwise t{};
     t.in = in.data;
-    t.weights = weights_.data();
+    t.weights = weights_->data();
     t.bias = bias_.data();
     t.in_pitch = in.pitch;
     t.turn = in.turn;
@@ -68,7 +93,8 @@ class DepthwiseConv : public Operation {
   int64_t multiplier_;
   secateur_window window_;
   Finish finish_;
-  std::vector<float> weights_, bias_;  // [channel][kernel_height][kernel_width]
+  std::shared_ptr<ByChannel> weights_;
+  std::vector<float> bias_;
 };
 
 }  // namespace
@@ -91,10 +117,7 @@ void add_depthwise(Program& p, int32_t in, int32_t out, const secateur_window* w
   o->finish_ = make_finish(p, epilogue, to, &o->residual_);
   o->reads = {in};
   if (o->residual_ >= 0) o->reads.push_back(o->residual_);
-  o->weights_.resize(static_cast<size_t>(weights.count));
-  for (int64_t t = 0; t < taps; t++)
-    for (int64_t c = 0; c < to.channels; c++)
-      o->weights_[static_cast<size_t>(c * taps + t)] = weights.data[t * to.channels + c];
+  o->weights_ = std::make_shared<ByChannel>(*p.pages(), weights.data, taps, to.channels);
   o->bias_.resize(static_cast<size_t>(to.channels));
   if (bias.count != (bias.data ? to.channels : 0))
     refuse("A bias has one number for each output channel", "expected", to.channels, "count", bias.count);

@@ -154,8 +154,11 @@ class Fuzzer {
   int sparse(int in, int out, const secateur_window& window, const Numbers& weights, int rows,
              const float* bias, int64_t bias_count, const secateur_epilogue* epilogue) {
     const auto count = static_cast<int64_t>(weights.size());
-    secateur_pruned* pruned = secateur_prune(weights.data(), count, odd(rows), chance(80));
-    if (chance(80)) secateur_prune_ahead(ahead_, pruned);
+    const float* const data = weights.data();
+    const int32_t some = odd(rows), flags = chance(80) ? SECATEUR_KEEP : 0;
+    secateur_pruned* pruned = nullptr;
+    if (!chance(60) || secateur_prune_ahead(ahead_, 1, &data, &count, &some, flags, &pruned) != SECATEUR_OK)
+      pruned = secateur_prune(data, count, some, flags);
     const int status =
         secateur_sparse_conv2d(program_, in, out, &window, pruned, bias, bias_count, epilogue);
     secateur_pruned_free(pruned);
@@ -205,7 +208,7 @@ class Fuzzer {
       const float* b = biased ? bias.data() : nullptr;
       const int64_t bias_count = biased ? odd_count(bias.size()) : 0;
       if (kind == 3) {
-        const Numbers weights = numbers(taps * static_cast<size_t>(to.c));
+        const Numbers& weights = keep(numbers(taps * static_cast<size_t>(to.c)));
         status = secateur_depthwise_conv2d(program_, odd(in.id), out, &w, weights.data(),
                                            odd_count(weights.size()), b, bias_count, &epilogue);
       } else if (kind == 2) {

@@ -12,6 +12,9 @@
 #if !defined(MADV_POPULATE_WRITE)
 #define MADV_POPULATE_WRITE 23  // older systems refuse it
 #endif
+#else
+#define MADV_POPULATE_WRITE 0
+#define MADV_DONTNEED 0
 #endif
 
 namespace secateur {
@@ -46,17 +49,22 @@ Block& Block::operator=(Block&& other) noexcept {
   return *this;
 }
 
-void get_pages(void* begin, size_t bytes) {
+// Of the pages that lie within an array, where there are many.
+static void advise(const void* begin, size_t bytes, int advice) {
 #if defined(__linux__)
   static const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   const uintptr_t first = (reinterpret_cast<uintptr_t>(begin) + page - 1) / page * page;
   const uintptr_t last = (reinterpret_cast<uintptr_t>(begin) + bytes) / page * page;
-  if (last >= first + 16 * page) madvise(reinterpret_cast<void*>(first), last - first, MADV_POPULATE_WRITE);
+  if (last >= first + 16 * page) madvise(reinterpret_cast<void*>(first), last - first, advice);
 #else
   static_cast<void>(begin);
   static_cast<void>(bytes);
+  static_cast<void>(advice);
 #endif
 }
+
+void get_pages(void* begin, size_t bytes) { advise(begin, bytes, MADV_POPULATE_WRITE); }
+void give_back_pages(const void* begin, size_t bytes) { advise(begin, bytes, MADV_DONTNEED); }
 
 void* Pages::take(size_t bytes) {
   if (bytes > kMost) throw std::bad_alloc();

@@ -25,6 +25,9 @@ class Block {
   void* allocated_ = nullptr;
 };
 
+// Unmaps whole pages of a mapped file; they are mapped again where somebody reads them.
+void give_back_pages(const void* begin, size_t bytes);
+
 // Gets the pages of memory that is about to be written, where the system can give many at once: one by one, as they
 // are first written, they take twice as long. (Large pages would take less, but in a virtual machine whose host has
 // none a single one may take 5 ms.)

@@ -22,6 +22,7 @@ void Pruned::work() {
     kept_ = count_ >= 0 && (keep_ || seen_ < 4096 || count_ <= seen_ / 4 * 3);
   }
   if (!kept_) memory_ = {};
+  if (kept_ && mapped_) give_back_pages(weights_, static_cast<size_t>(row_count_ * depth_) * sizeof(float));
 }
 
 int Pruned::pieces() const {

@@ -46,11 +46,12 @@ extern "C" {
 #endif
 
 /* Raised with every change to this file that a caller can notice. */
-#define SECATEUR_API_VERSION 5
+#define SECATEUR_API_VERSION 6
 
 typedef struct secateur_program secateur_program;
 typedef struct secateur_pruned secateur_pruned;
 typedef struct secateur_ahead secateur_ahead;
+typedef struct secateur_columns secateur_columns;
 
 typedef enum {
   SECATEUR_OK = 0,
@@ -68,10 +69,72 @@ SECATEUR_API const char* secateur_isas(void);
 /* Billions of multiply-adds a second one thread reaches in registers, measured now (about 20 ms). */
 SECATEUR_API double secateur_peak(const char* isa);
 
+/* ---- files ---- */
+/* A .tflite file of one subgraph. */
+typedef struct {
+  const uint8_t* data;
+  int64_t bytes;
+  int64_t graph, buffers; /* where the table of the subgraph and the vector of buffers are */
+  const int32_t* code_rules; /* for each operator code some of secateur_rules */
+  int32_t code_count;
+  const int32_t* type_bits; /* how many bits a value of each tensor type takes; 0 where that is not fixed */
+  int32_t type_count;
+} secateur_file;
+typedef enum {
+  SECATEUR_SAME_TYPE = 1,   /* gives float32 where it takes float32 as its first operand, */
+  SECATEUR_THIRD = 2,       /* or as its third */
+  SECATEUR_DENSIFIES = 4,   /* unpacks zeros */
+  SECATEUR_DEQUANTIZES = 8, /* unpacks numbers to float32 */
+  SECATEUR_WEIGHTED = 16,   /* has a kernel, whose first axis is the output channels, */
+  SECATEUR_LAST_AXIS = 32   /* or whose last of 4 axes is */
+} secateur_rules;
+
+/* Columns: of each tensor and of each operator one number, or how many it has and, in another column, all of
+ * them. Places are bytes from the beginning of the file. */
+typedef enum {
+  SECATEUR_INPUTS = 0, /* of the subgraph */
+  SECATEUR_OUTPUTS = 1,
+  SECATEUR_POSITION = 2, /* of tensors: where the table is */
+  SECATEUR_TYPE = 3,
+  SECATEUR_SHAPE_LENGTH = 4,
+  SECATEUR_SHAPE = 5,
+  SECATEUR_SIGNATURE_LENGTH = 6,
+  SECATEUR_SIGNATURE = 7,
+  SECATEUR_NAME_LENGTH = 8,
+  SECATEUR_DATA_BEGIN = 9,
+  SECATEUR_DATA_LENGTH = 10,
+  SECATEUR_FLAGS = 11, /* of secateur_tensor_flags */
+  SECATEUR_CODE = 12,  /* of operators: which operator code */
+  SECATEUR_READ_LENGTH = 13,
+  SECATEUR_READ = 14,
+  SECATEUR_WRITE_LENGTH = 15,
+  SECATEUR_WRITE = 16,
+  SECATEUR_OPTIONS_TYPE = 17,
+  SECATEUR_OPTIONS = 18,      /* where they are, -1 without any */
+  SECATEUR_OPTIONS_SAME = 19, /* the first operator whose options are the same, byte for byte */
+  SECATEUR_COLUMNS = 20
+} secateur_column;
+typedef enum { SECATEUR_VARIABLE = 1, SECATEUR_QUANTIZED = 2, SECATEUR_SPARSE = 4 } secateur_tensor_flags;
+
+/* Reads them. Every offset and index is checked, and whether what is said of tensors and operators can be, but for
+ * what sparse encodings and options say. NULL where something is wrong, or rare: variants, custom options, values
+ * outside of the flatbuffer and the like. */
+SECATEUR_API secateur_columns* secateur_columns_read(const secateur_file*);
+/* One column and its length; NULL if there is no such column. */
+SECATEUR_API const int32_t* secateur_columns_get(const secateur_columns*, int32_t column, int64_t* length);
+/* The names of all tensors, one behind the other, and their length; NULL is an error. */
+SECATEUR_API const char* secateur_columns_names(const secateur_columns*, int64_t* length);
+SECATEUR_API void secateur_columns_free(secateur_columns*);
+
+/* ---- weights ---- */
+typedef enum {
+  SECATEUR_KEEP = 1,  /* however many are not 0 */
+  SECATEUR_MAPPED = 2 /* the weights lie in a file that is mapped, whose pages need not stay */
+} secateur_prune_flags;
 /* `count` weights without those that are 0, in so many rows; NULL if they do not divide. They are copied,
- * but unless `keep` is 1 only counted where many are not 0, as leaving out the others would not pay.
+ * but without SECATEUR_KEEP only counted where many are not 0, as leaving out the others would not pay.
  * That is done when somebody first asks for it: until then the weights stay where they are. */
-SECATEUR_API secateur_pruned* secateur_prune(const float* weights, int64_t count, int32_t rows, int32_t keep);
+SECATEUR_API secateur_pruned* secateur_prune(const float* weights, int64_t count, int32_t rows, int32_t flags);
 /* How many are not 0; SECATEUR_INVALID if one of them is infinite or no number, SECATEUR_MEMORY. */
 SECATEUR_API int64_t secateur_pruned_count(const secateur_pruned*);
 /* Whether secateur_sparse_conv2d takes them: 1 or 0, or SECATEUR_MEMORY. It takes them once, as they are
@@ -81,8 +144,11 @@ SECATEUR_API void secateur_pruned_free(secateur_pruned*);
 
 /* A thread that prunes before anybody asks, in the order of the calls. NULL when out of memory. */
 SECATEUR_API secateur_ahead* secateur_ahead_create(void);
-/* The weights must stay until somebody asked for what they are pruned to, or the thread is freed. */
-SECATEUR_API int32_t secateur_prune_ahead(secateur_ahead*, const secateur_pruned*);
+/* secateur_prune for `n` arrays of weights, which must stay until somebody asked for what they are pruned to, or
+ * the thread is freed. `pruned` gets what secateur_prune returns; none where one of the arrays is wrong. */
+SECATEUR_API int32_t secateur_prune_ahead(secateur_ahead*, int32_t n, const float* const* weights,
+                                          const int64_t* counts, const int32_t* rows, int32_t flags,
+                                          secateur_pruned** pruned);
 /* That thread packs all of the weights, for a convolution with one output pixel. They must stay until that is
  * finalized, or the thread is freed. */
 SECATEUR_API int32_t secateur_pack_ahead(secateur_ahead*, secateur_pruned*);
@@ -98,6 +164,8 @@ SECATEUR_API void secateur_destroy(secateur_program* program);
 SECATEUR_API int32_t secateur_input(secateur_program*, int32_t channels, int32_t height, int32_t width);
 SECATEUR_API int32_t secateur_output(secateur_program*, int32_t channels, int32_t height, int32_t width);
 SECATEUR_API int32_t secateur_value(secateur_program*, int32_t channels, int32_t height, int32_t width);
+/* Several of the last kind, of 3 numbers each: the id of the first, which the others follow. */
+SECATEUR_API int32_t secateur_values(secateur_program*, const int32_t* shapes, int32_t count);
 /* A constant, the same for each image of the batch; `data` is (height, width, channels) as in TFLite. */
 SECATEUR_API int32_t secateur_constant(secateur_program*, int32_t channels, int32_t height, int32_t width,
                                        const float* data, int64_t count);
@@ -169,7 +237,7 @@ SECATEUR_API int32_t secateur_sparse_conv2d(secateur_program*, int32_t in, int32
                                             const secateur_window*, const secateur_pruned*,
                                             const float* bias, int64_t bias_count, const secateur_epilogue*);
 /* Depthwise convolution; weights are (kernel_height, kernel_width, out_channels), out_channels a multiple
- * of in_channels; output channel o reads input channel o / multiplier. */
+ * of in_channels; output channel o reads input channel o / multiplier. They stay, too, until packed. */
 SECATEUR_API int32_t secateur_depthwise_conv2d(secateur_program*, int32_t in, int32_t out,
                                                const secateur_window*, const float* weights,
                                                int64_t count, const float* bias,

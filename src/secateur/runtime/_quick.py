@@ -1,0 +1,172 @@
+"""What is common in `.tflite` files, read as columns by the native library.
+
+Most of the time that it takes to read a file into objects goes into its tensors and operators, of
+which a network has hundreds. What is rare is left to that reader.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import itertools
+from typing import Any
+
+import numpy as np
+
+from secateur.litert._check import check_head, check_tensor
+from secateur.litert._columns import Columns
+from secateur.litert._schema import fields_of
+from secateur.litert._unpack import Reader, are_numbers
+from secateur.litert.graph import bits, opcode_names, text
+from secateur.runtime import _native
+from secateur.runtime._signatures import CFile, Column
+from secateur.runtime._sound import rules_of
+
+_VARIABLE, _QUANTIZED, _SPARSE = 1, 2, 4
+
+
+def read_quickly(data: memoryview) -> tuple[Any, Columns] | None:
+    """Read a file of one subgraph with nothing unusual in it, and check it.
+
+    Args:
+        data: The file; its bytes are read-only.
+
+    Returns:
+        A `ModelT` without its subgraph and buffers, and the subgraph; both share the memory of
+        `data`. None where the file should be read into objects: where there is no native library,
+        and where `check_model` or `check_sound` would find something wrong, so that there is one
+        place that says what.
+    """
+    if not _native.available():
+        return None
+    try:
+        return _read(data)
+    except Exception:  # whatever it is, the reader of objects finds it again and says what it was
+        return None
+
+
+def _read(data: memoryview) -> tuple[Any, Columns]:
+    reader = Reader(data)
+    head = reader.shallow("Model", reader.unsigned(0), ("subgraphs", "buffers"))
+    graphs, buffers = head.subgraphs, head.buffers
+    only = reader.vector(graphs, 4) == 1 and not head.externalBuffers
+    if not only or head.externalBufferGroups:
+        raise ValueError("it should be read into objects")
+    head.subgraphs = head.buffers = None
+    graph = graphs + 4 + reader.unsigned(graphs + 4)
+    names = opcode_names(head)
+    columns = _columns(reader, names, _Found(data, graph, buffers, names))
+    for tensor in columns.sparse:
+        check_tensor(columns, tensor)
+    check_head(head, reader.vector(buffers, 4), [len(columns.types)])
+    return head, columns
+
+
+class _Found:
+    """What the native library finds.
+
+    Args:
+        data: The file.
+        graph: Where its subgraph is.
+        buffers: Where its buffers are.
+        kinds: What each of its operator codes is.
+
+    Raises:
+        ValueError: If something is wrong with it, or rare.
+    """
+
+    def __init__(self, data: memoryview, graph: int, buffers: int, kinds: list[str]) -> None:
+        self._library = _native.library()
+        memory, bits = np.frombuffer(data, np.uint8), _type_bits()
+        rules = (ctypes.c_int32 * len(kinds))(*map(rules_of, kinds))
+        file = CFile(
+            memory.ctypes.data, len(data), graph, buffers, rules, len(rules), bits, len(bits)
+        )
+        self._handle = self._library.secateur_columns_read(file)
+        if not self._handle:
+            _native.check(_native.INVALID)
+
+    def __del__(self) -> None:
+        if self._handle:
+            self._library.secateur_columns_free(self._handle)
+            self._handle = None
+
+    def column(self, name: Column) -> list[int]:
+        """One of the columns."""
+        length = ctypes.c_int64()
+        numbers = self._library.secateur_columns_get(self._handle, name, length)
+        return numbers[: length.value]
+
+    def names(self) -> bytes:
+        """The names of all tensors, one behind the other."""
+        length = ctypes.c_int64()
+        return ctypes.string_at(
+            self._library.secateur_columns_names(self._handle, length), length.value
+        )
+
+    def lists(self, lengths: Column, numbers: Column) -> list[list[int]]:
+        """A list for each tensor or operator."""
+        ends = itertools.accumulate(self.column(lengths), initial=0)
+        flat = self.column(numbers)
+        return [flat[begin:end] for begin, end in itertools.pairwise(ends)]
+
+
+@functools.cache
+def _type_bits() -> ctypes.Array[ctypes.c_int32]:
+    """How many bits a value of each type takes; later types than these are left to the other reader."""
+    return (ctypes.c_int32 * 32)(*(bits(number) or 0 for number in range(32)))
+
+
+def _columns(reader: Reader, names: list[str], found: _Found) -> Columns:
+    flags = found.column(Column.FLAGS)
+    positions = found.column(Column.POSITION)
+    names_of, ends = (
+        found.names(),
+        [*itertools.accumulate(found.column(Column.NAME_LENGTH), initial=0)],
+    )
+    begins, lengths = map(found.column, (Column.DATA_BEGIN, Column.DATA_LENGTH))
+
+    def tensor(number: int) -> Any:
+        return reader.table("Tensor", positions[number])
+
+    def name(number: int) -> str:
+        return text(names_of[ends[number] : ends[number + 1]])
+
+    def data(number: int) -> memoryview:
+        return reader.data[begins[number] : begins[number] + lengths[number]]
+
+    return Columns(
+        types=found.column(Column.TYPE),
+        shapes=[*map(tuple, found.lists(Column.SHAPE_LENGTH, Column.SHAPE))],
+        signatures=[*map(tuple, found.lists(Column.SIGNATURE_LENGTH, Column.SIGNATURE))],
+        sizes=lengths,
+        variables={i for i, flag in enumerate(flags) if flag & _VARIABLE},
+        quantized={i for i, flag in enumerate(flags) if flag & _QUANTIZED},
+        sparse={i for i, flag in enumerate(flags) if flag & _SPARSE},
+        kinds=[names[code] for code in found.column(Column.CODE)],
+        reads=found.lists(Column.READ_LENGTH, Column.READ),
+        writes=found.lists(Column.WRITE_LENGTH, Column.WRITE),
+        options=_options(reader, found),
+        inputs=found.column(Column.INPUTS),
+        outputs=found.column(Column.OUTPUTS),
+        tensor=tensor,
+        name=name,
+        data=data,
+    )
+
+
+def _options(reader: Reader, found: _Found) -> list[Any]:
+    """The options of operators; those that are nothing but the same numbers are read once."""
+    (field,) = (field for field in fields_of("Operator") if field.name == "builtinOptions")
+    kinds, positions, same = map(
+        found.column, (Column.OPTIONS_TYPE, Column.OPTIONS, Column.OPTIONS_SAME)
+    )
+    options: list[Any] = []
+    for place, (kind, position, first) in enumerate(zip(kinds, positions, same, strict=True)):
+        if position < 0:
+            options.append(None)
+        elif first < place and options[first] is not None and are_numbers(options[first]):
+            options.append(options[first])
+        else:
+            options.append(reader.union(field, position, kind))
+    return options

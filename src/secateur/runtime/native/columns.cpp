@@ -1,0 +1,152 @@
+#include "columns.h"
+
+#include <algorithm>
+#include <map>
+#include <string_view>
+#include <tuple>
+
+#include "refuse.h"
+
+namespace secateur {
+namespace {
+
+// Fields by their numbers in tflite/converter/schema/schema.fbs of google-ai-edge/LiteRT.
+enum GraphField { kTensors, kGraphInputs, kGraphOutputs, kOperators };
+enum BufferField { kData };
+enum TensorField { kShape, kType, kBuffer, kName, kQuantization, kIsVariable, kSparsity, kSignature };
+enum QuantizationField { kMin, kMax, kScale, kZeroPoint, kDimension = 6 };
+enum OperatorField { kCode, kInputs, kOutputs, kOptionsType, kOptions };
+
+const TableKind kGraphs({4, 4, 4, 4, 4, 4}, {});
+const TableKind kBuffers({4, 8, 8}, {1, 2});  // without values behind the flatbuffer
+const TableKind kTensorTables({4, 1, 4, 4, 4, 1, 4, 4, 1, 4, 4}, {9, 10});  // without variants, external buffers
+const TableKind kQuantizations({4, 4, 4, 4, 1, 4, 4}, {4, 5});  // without details
+const TableKind kSparsities({4, 4, 4}, {});
+// Without custom options, variables that change, intermediate tensors and options of the second kind.
+const TableKind kOperatorTables({4, 4, 4, 1, 4, 4, 1, 4, 4, 8, 8, 1, 4, 4}, {5, 7, 8, 9, 10, 11, 12});
+const TableKind kOther({}, {});
+
+}  // namespace
+
+Columns::Columns(const secateur_file& file)
+    : file_(file.data, file.bytes),
+      code_rules_(file.code_rules, file.code_rules + file.code_count),
+      type_bits_(file.type_bits, file.type_bits + file.type_count) {
+  const Table graph(file_, kGraphs, file.graph);
+  if (!graph.has(kTensors) || !graph.has(kOperators)) refuse("A graph has neither tensors nor operators");
+  add_words(graph.vector(kGraphInputs, 4), SECATEUR_INPUTS);
+  add_words(graph.vector(kGraphOutputs, 4), SECATEUR_OUTPUTS);
+  read_buffers(file.buffers);
+  read_tensors(graph.target(kTensors));
+  read_operators(graph.target(kOperators));
+  for (int64_t i = 0; i < tensors(); i++) check_tensor(i);
+  check_order();
+  for (int64_t i = 0; i < operators(); i++) check_operator(i);
+}
+
+void Columns::read_buffers(int64_t at) {
+  const Vector all = file_.vector(at, 4);
+  for (int64_t i = 0; i < all.count; i++)
+    buffers_.push_back(Table(file_, kBuffers, file_.target(all.begin + 4 * i)).vector(kData, 1));
+}
+
+void Columns::read_tensors(int64_t at) {
+  const Vector all = file_.vector(at, 4);
+  for (int64_t i = 0; i < all.count; i++) {
+    const int64_t position = file_.target(all.begin + 4 * i);
+    const Table tensor(file_, kTensorTables, position);
+    add(SECATEUR_POSITION, position);
+    add(SECATEUR_TYPE, tensor.byte(kType));
+    add_words(tensor.vector(kShape, 4), SECATEUR_SHAPE, SECATEUR_SHAPE_LENGTH);
+    add_words(tensor.vector(kSignature, 4), SECATEUR_SIGNATURE, SECATEUR_SIGNATURE_LENGTH);
+    const Vector name = tensor.vector(kName, 1);
+    names_.append(reinterpret_cast<const char*>(file_.data()) + name.begin, static_cast<size_t>(name.count));
+    add(SECATEUR_NAME_LENGTH, name.count);
+    const int32_t buffer = tensor.word(kBuffer);
+    if (buffer < 0 || buffer >= static_cast<int64_t>(buffers_.size()))
+      refuse("There is no such buffer", "buffer", buffer);
+    add(SECATEUR_DATA_BEGIN, buffers_[static_cast<size_t>(buffer)].begin);
+    add(SECATEUR_DATA_LENGTH, buffers_[static_cast<size_t>(buffer)].count);
+    if (tensor.has(kSparsity)) Table(file_, kSparsities, tensor.target(kSparsity));
+    add(SECATEUR_FLAGS, (tensor.byte(kIsVariable) ? SECATEUR_VARIABLE : 0) | read_quantization(tensor) |
+                            (tensor.has(kSparsity) ? SECATEUR_SPARSE : 0));
+  }
+}
+
+int32_t Columns::read_quantization(const Table& tensor) {
+  if (!tensor.has(kQuantization)) return 0;
+  const Table found(file_, kQuantizations, tensor.target(kQuantization));
+  found.vector(kMin, 4);
+  found.vector(kMax, 4);
+  const int64_t scales = found.vector(kScale, 4).count, zeros = found.vector(kZeroPoint, 8).count;
+  check_quantization(tensors() - 1, found, scales, zeros);
+  return scales || zeros ? SECATEUR_QUANTIZED : 0;
+}
+
+void Columns::check_quantization(int64_t tensor, const Table& found, int64_t scales, int64_t zeros) const {
+  const int32_t axis = found.word(kDimension);
+  if (scales > 1 && (axis < 0 || axis >= shape(tensor).size() || shape(tensor)[axis] != scales))
+    refuse("A quantized axis has another length", "tensor", tensor);
+  if (zeros > 1 && zeros != scales) refuse("There are not as many zero points as scales", "tensor", tensor);
+}
+
+void Columns::read_operators(int64_t at) {
+  const Vector all = file_.vector(at, 4);
+  // Operators of a kind mostly have the same options: the first ones with their kind, layout and bytes.
+  std::map<std::tuple<int32_t, std::string_view, std::string_view>, int32_t> first;
+  const auto text = [&](int64_t begin, int32_t size) {
+    return std::string_view(reinterpret_cast<const char*>(file_.data()) + begin, static_cast<size_t>(size));
+  };
+  for (int64_t i = 0; i < all.count; i++) {
+    const Table each(file_, kOperatorTables, file_.target(all.begin + 4 * i));
+    const int32_t code = each.word(kCode), type = each.byte(kOptionsType) & 255;
+    if (code < 0 || code >= static_cast<int64_t>(code_rules_.size())) refuse("There is no such operator code", "code", code);
+    add(SECATEUR_CODE, code);
+    add_words(each.vector(kInputs, 4), SECATEUR_READ, SECATEUR_READ_LENGTH);
+    add_words(each.vector(kOutputs, 4), SECATEUR_WRITE, SECATEUR_WRITE_LENGTH);
+    const int64_t options = each.target(kOptions);
+    int32_t same = static_cast<int32_t>(i);
+    if (options >= 0) {
+      if (!type) refuse("Options are of no kind", "operator", i);
+      const Table checked(file_, kOther, options);
+      const int64_t vtable = options - file_.word(options);
+      const auto layout = text(vtable, file_.half(vtable)), content = text(options + 4, file_.half(vtable + 2) - 4);
+      same = first.try_emplace({type, layout, content}, same).first->second;
+    }
+    add(SECATEUR_OPTIONS_TYPE, type);
+    add(SECATEUR_OPTIONS, options);
+    add(SECATEUR_OPTIONS_SAME, same);
+  }
+}
+
+void Columns::add_words(const Vector& found, secateur_column words) {
+  for (int64_t i = 0; i < found.count; i++) add(words, file_.word(found.begin + 4 * i));
+}
+
+void Columns::add_words(const Vector& found, secateur_column words, secateur_column lengths) {
+  add_words(found, words);
+  add(lengths, found.count);
+  ends_[words].push_back(columns_[words].size());
+}
+
+Part Columns::part(secateur_column words, int64_t i) const {
+  const std::vector<size_t>& ends = ends_[words];
+  const int32_t* const all = columns_[words].data();
+  return {all + (i ? ends[static_cast<size_t>(i - 1)] : 0), all + ends[static_cast<size_t>(i)]};
+}
+
+bool Part::operator==(const Part& other) const {
+  return std::equal(first, last, other.first, other.last);
+}
+
+int32_t Part::least() const { return *std::min_element(first, last); }
+
+int64_t Part::product() const {
+  constexpr int64_t most = int64_t{1} << 62;
+  if (std::find(first, last, 0) != last) return 0;
+  int64_t product = 1;
+  for (int32_t length : *this) product = product > most / length ? most + 1 : product * length;
+  return product;
+}
+
+}  // namespace secateur

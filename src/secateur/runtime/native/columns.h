@@ -1,0 +1,68 @@
+// What a .tflite file says of the tensors and operators of its one subgraph, as columns of numbers: Python would
+// take as long for the hundreds of tables of a network as the network to run.
+#pragma once
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "flatbuffer.h"
+#include "secateur.h"
+
+namespace secateur {
+
+// The numbers of one tensor or operator.
+struct Part {
+  const int32_t *first, *last;
+  const int32_t* begin() const { return first; }
+  const int32_t* end() const { return last; }
+  int64_t size() const { return last - first; }
+  int32_t operator[](int64_t i) const { return first[i]; }
+  bool operator==(const Part& other) const;
+  int32_t least() const;  // of one number at least
+  // Their product, or something above 2^62.
+  int64_t product() const;
+};
+
+class Columns {
+ public:
+  // Refuses files that are damaged or make no sense, and those in which a table has something rare.
+  explicit Columns(const secateur_file& file);
+
+  const std::vector<int32_t>& column(secateur_column name) const { return columns_[name]; }
+  const std::string& names() const { return names_; }
+
+ private:
+  int64_t tensors() const { return static_cast<int64_t>(column(SECATEUR_TYPE).size()); }
+  int64_t operators() const { return static_cast<int64_t>(column(SECATEUR_CODE).size()); }
+  int32_t at(secateur_column name, int64_t i) const { return columns_[name][static_cast<size_t>(i)]; }
+  // Of columns of words, those of one tensor or operator.
+  Part part(secateur_column words, int64_t i) const;
+  Part shape(int64_t tensor) const { return part(SECATEUR_SHAPE, tensor); }
+
+  void read_buffers(int64_t at);
+  void read_tensors(int64_t at);
+  int32_t read_quantization(const Table& tensor);
+  void read_operators(int64_t at);
+  void add_words(const Vector& found, secateur_column words);
+  void add_words(const Vector& found, secateur_column words, secateur_column lengths);
+  void add(secateur_column name, int64_t number) { columns_[name].push_back(static_cast<int32_t>(number)); }
+
+  void check_tensor(int64_t tensor) const;
+  void check_quantization(int64_t tensor, const Table& found, int64_t scales, int64_t zeros) const;
+  void check_order() const;
+  void check_operator(int64_t place) const;
+  void check_types(const Part& reads, const Part& writes, int64_t data) const;
+  void check_unpacking(const Part& reads, const Part& writes, bool dense) const;
+  void check_weights(const Part& reads, int64_t axis) const;
+  bool needs_no_writer(int64_t tensor) const;
+
+  Flatbuffer file_;
+  std::vector<int32_t> code_rules_, type_bits_;
+  std::vector<Vector> buffers_;
+  std::string names_;
+  std::array<std::vector<int32_t>, SECATEUR_COLUMNS> columns_;
+  std::array<std::vector<size_t>, SECATEUR_COLUMNS> ends_;  // of the parts of columns of words
+};
+
+}  // namespace secateur
