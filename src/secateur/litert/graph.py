@@ -51,25 +51,27 @@ def bits(tensor_type: int) -> int | None:
 
 def opcode(model: Any, operator: Any) -> int:
     """The number of an operator's kind, one of `BuiltinOperator` in the schema."""
-    return _builtin(model.operatorCodes[operator.opcodeIndex])
+    return builtin(model.operatorCodes[operator.opcodeIndex])
 
 
-def _builtin(code: Any) -> int:
+def builtin(code: Any) -> int:
+    """The same of an operator code."""
     return max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
 
 
 def opcode_name(model: Any, operator: Any) -> str:
     """The kind of an operator as its name in the schema, "CONV_2D"; that of a custom one as text."""
-    return _code_name(model.operatorCodes[operator.opcodeIndex])
+    return code_name(model.operatorCodes[operator.opcodeIndex])
 
 
 def opcode_names(model: Any) -> list[str]:
     """The same for each kind of operators that a file has, in the order of `opcodeIndex`."""
-    return [_code_name(code) for code in model.operatorCodes]
+    return [code_name(code) for code in model.operatorCodes]
 
 
-def _code_name(code: Any) -> str:
-    kind = operator_name(_builtin(code))
+def code_name(code: Any) -> str:
+    """The same of an operator code."""
+    kind = operator_name(builtin(code))
     return text(code.customCode) if kind == "CUSTOM" else kind
 
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from secateur.litert._columns import Dims
 from secateur.litert.graph import DTYPES
-from secateur.runtime._inference import infer
 from secateur.runtime._memory import Memory
 from secateur.runtime._reading import Graph, read_graph
 from secateur.runtime._shapes import details_by_litert, ends_by_litert, shapes_by_litert
@@ -74,7 +73,7 @@ class Ends:
                 f"Received: inputs={graph.inputs}, outputs={graph.outputs}"
             )
         given = self.given()
-        shapes = infer(graph, given)
+        shapes = graph.infer(given)
         if shapes is None:
             graph.shapes, graph.known = shapes_by_litert(graph, given)
         else:

@@ -9,15 +9,16 @@ from __future__ import annotations
 import ctypes
 import functools
 import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from secateur.litert._check import check_head, check_tensor
-from secateur.litert._columns import Columns
+from secateur.litert._columns import Columns, Dims
 from secateur.litert._schema import fields_of
 from secateur.litert._unpack import Reader, are_numbers
-from secateur.litert.graph import bits, opcode_names, text
+from secateur.litert.graph import bits, builtin, code_name, opcode_names, text
 from secateur.runtime import _native
 from secateur.runtime._signatures import CFile, Column
 from secateur.runtime._sound import rules_of
@@ -54,8 +55,8 @@ def _read(data: memoryview) -> tuple[Any, Columns]:
         raise ValueError("it should be read into objects")
     head.subgraphs = head.buffers = None
     graph = graphs + 4 + reader.unsigned(graphs + 4)
-    names = opcode_names(head)
-    columns = _columns(reader, names, _Found(data, graph, buffers, names))
+    found = _Found(data, graph, buffers, head.operatorCodes)
+    columns = _columns(reader, opcode_names(head), found)
     for tensor in columns.sparse:
         check_tensor(columns, tensor)
     check_head(head, reader.vector(buffers, 4), [len(columns.types)])
@@ -69,22 +70,22 @@ class _Found:
         data: The file.
         graph: Where its subgraph is.
         buffers: Where its buffers are.
-        kinds: What each of its operator codes is.
+        codes: Its operator codes.
 
     Raises:
         ValueError: If something is wrong with it, or rare.
     """
 
-    def __init__(self, data: memoryview, graph: int, buffers: int, kinds: list[str]) -> None:
+    def __init__(self, data: memoryview, graph: int, buffers: int, codes: list[Any]) -> None:
         self._library = _native.library()
         memory, bits = np.frombuffer(data, np.uint8), _type_bits()
-        rules = (ctypes.c_int32 * len(kinds))(*map(rules_of, kinds))
-        file = CFile(
-            memory.ctypes.data, len(data), graph, buffers, rules, len(rules), bits, len(bits)
-        )
+        kinds, rules = _ints(map(builtin, codes)), _ints(map(rules_of, map(code_name, codes)))
+        where = memory.ctypes.data, len(data), graph, buffers
+        file = CFile(*where, kinds, rules, len(codes), bits, len(bits))
         self._handle = self._library.secateur_columns_read(file)
         if not self._handle:
             _native.check(_native.INVALID)
+        self._memory = memory  # where it goes on reading
 
     def __del__(self) -> None:
         if self._handle:
@@ -110,11 +111,36 @@ class _Found:
         flat = self.column(numbers)
         return [flat[begin:end] for begin, end in itertools.pairwise(ends)]
 
+    def infer(
+        self, given: Sequence[Dims], places: Sequence[int], targets: Mapping[int, Sequence[int]]
+    ) -> list[Dims | None] | None:
+        """The shapes of all tensors, as `Columns` says."""
+        parts = (
+            _ints(n for dims in given for n in (len(dims), *dims)),
+            _ints(places),
+            _ints(n for place, dims in targets.items() for n in (1 + len(dims), place, *dims)),
+        )
+        arguments = (x for part in parts for x in (part, len(part)))
+        status = self._library.secateur_columns_infer(self._handle, *arguments)
+        if status == _native.INVALID:
+            return None
+        _native.check(status)
+        flat, shapes, end = self.column(Column.INFERRED), [], 0
+        for length in self.column(Column.INFERRED_LENGTH):
+            shapes.append(tuple(flat[end : end + length]) if length >= 0 else None)
+            end += max(length, 0)
+        return shapes
+
+
+def _ints(numbers: Iterable[int]) -> ctypes.Array[ctypes.c_int32]:
+    found = [*numbers]
+    return (ctypes.c_int32 * len(found))(*found)
+
 
 @functools.cache
 def _type_bits() -> ctypes.Array[ctypes.c_int32]:
     """How many bits a value of each type takes; later types than these are left to the other reader."""
-    return (ctypes.c_int32 * 32)(*(bits(number) or 0 for number in range(32)))
+    return _ints(bits(number) or 0 for number in range(32))
 
 
 def _columns(reader: Reader, names: list[str], found: _Found) -> Columns:
@@ -152,6 +178,7 @@ def _columns(reader: Reader, names: list[str], found: _Found) -> Columns:
         tensor=tensor,
         name=name,
         data=data,
+        infer=found.infer,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -150,6 +151,22 @@ class Graph:
     def is_stored(self, tensor: int) -> bool:
         """Whether a tensor's values are in the file itself."""
         return self._stored[tensor]
+
+    def infer(self, given: Mapping[int, Dims]) -> list[Dims | None] | None:
+        """Find the shapes of all tensors, as LiteRT would.
+
+        Args:
+            given: The shapes of the inputs.
+
+        Returns:
+            The shape of each tensor, None for those that nothing writes; or None as a whole where
+            the native library has no rule for an operator, or it does not take such inputs.
+        """
+        if self._columns.infer is None:
+            return None
+        inputs = [given[tensor] for tensor in self.inputs]
+        found = self._columns.infer(inputs, self.needed, self._fixed)
+        return None if found is None else [*found, *self.dims[self.stored :]]
 
     def is_plain(self, tensor: int) -> bool:
         """Whether a tensor's values are in the file as they are used: float32, and all of them."""

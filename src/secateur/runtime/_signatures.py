@@ -54,6 +54,8 @@ class Column(IntEnum):
     OPTIONS_TYPE = 17
     OPTIONS = 18
     OPTIONS_SAME = 19
+    INFERRED_LENGTH = 20
+    INFERRED = 21
 
 
 class Binary(IntEnum):
@@ -90,6 +92,7 @@ class CFile(ctypes.Structure):
         ("bytes", c_int64),
         ("graph", c_int64),
         ("buffers", c_int64),
+        ("code_kinds", POINTER(c_int32)),
         ("code_rules", POINTER(c_int32)),
         ("code_count", c_int32),
         ("type_bits", POINTER(c_int32)),
@@ -135,6 +138,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "secateur_isas": (c_char_p, []),
     "secateur_peak": (c_double, [c_char_p]),
     "secateur_columns_read": (_P, [POINTER(CFile)]),
+    "secateur_columns_infer": (_I, [_P, _INTS, _L, _INTS, _L, _INTS, _L]),
     "secateur_columns_get": (POINTER(c_int32), [_P, _I, POINTER(c_int64)]),
     "secateur_columns_names": (_P, [_P, POINTER(c_int64)]),
     "secateur_columns_free": (None, [_P]),

@@ -102,11 +102,30 @@ secateur_columns* secateur_columns_read(const secateur_file* file) {
   secateur_columns* columns = nullptr;
   adding(&columns, [&] {
     if (!file || file->code_count < 0 || file->type_count < 0) refuse("A file is missing");
-    if ((file->code_count && !file->code_rules) || (file->type_count && !file->type_bits))
-      refuse("Rules are missing");
+    if (file->code_count && (!file->code_kinds || !file->code_rules)) refuse("Operator codes are missing");
+    if (file->type_count && !file->type_bits) refuse("Types are missing");
     columns = new secateur_columns(*file);
   });
   return columns;
+}
+int32_t secateur_columns_infer(secateur_columns* columns, const int32_t* given, int64_t given_count,
+                               const int32_t* places, int64_t place_count, const int32_t* targets,
+                               int64_t target_count) {
+  return adding(columns, [&] {
+    const auto part = [](const int32_t* numbers, int64_t count) {
+      if (count < 0 || (count && !numbers)) refuse("Numbers are missing", "count", count);
+      return Part{numbers, numbers + count};
+    };
+    const auto lists = [&](const Part& all) {
+      Lists found;
+      for (int64_t i = 0; i < all.size(); i += 1 + found.back().size()) {
+        if (all[i] < 0 || all[i] >= all.size() - i) refuse("A list is longer than all of them", "length", all[i]);
+        found.push_back({all.first + i + 1, all.first + i + 1 + all[i]});
+      }
+      return found;
+    };
+    columns->infer(lists(part(given, given_count)), part(places, place_count), lists(part(targets, target_count)));
+  });
 }
 const int32_t* secateur_columns_get(const secateur_columns* columns, int32_t column, int64_t* length) {
   if (!columns || !length || column < 0 || column >= SECATEUR_COLUMNS) return nullptr;

@@ -30,6 +30,7 @@ const TableKind kOther({}, {});
 
 Columns::Columns(const secateur_file& file)
     : file_(file.data, file.bytes),
+      code_kinds_(file.code_kinds, file.code_kinds + file.code_count),
       code_rules_(file.code_rules, file.code_rules + file.code_count),
       type_bits_(file.type_bits, file.type_bits + file.type_count) {
   const Table graph(file_, kGraphs, file.graph);

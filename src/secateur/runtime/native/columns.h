@@ -24,6 +24,9 @@ struct Part {
   int64_t product() const;
 };
 
+using Lists = std::vector<Part>;
+using Dims = std::vector<int64_t>;
+
 class Columns {
  public:
   // Refuses files that are damaged or make no sense, and those in which a table has something rare.
@@ -31,13 +34,22 @@ class Columns {
 
   const std::vector<int32_t>& column(secateur_column name) const { return columns_[name]; }
   const std::string& names() const { return names_; }
+  int32_t at(secateur_column name, int64_t i) const { return columns_[name][static_cast<size_t>(i)]; }
+  // Of columns of words, those of one tensor or operator.
+  Part part(secateur_column words, int64_t i) const;
+  // An operator's number in the schema.
+  int32_t kind(int64_t place) const { return code_kinds_[static_cast<size_t>(at(SECATEUR_CODE, place))]; }
+  // The values of a constant of whole numbers. Refuses others.
+  Dims numbers(int64_t tensor) const;
+
+  // Sets the columns of shapes to what operators make of inputs of the given shapes. Of these operators only, in an
+  // order in which they can run; some reshapes, which the targets begin with, have the rest of them as their target.
+  // Refuses what it has no rule for.
+  void infer(const Lists& given, const Part& places, const Lists& targets);
 
  private:
   int64_t tensors() const { return static_cast<int64_t>(column(SECATEUR_TYPE).size()); }
   int64_t operators() const { return static_cast<int64_t>(column(SECATEUR_CODE).size()); }
-  int32_t at(secateur_column name, int64_t i) const { return columns_[name][static_cast<size_t>(i)]; }
-  // Of columns of words, those of one tensor or operator.
-  Part part(secateur_column words, int64_t i) const;
   Part shape(int64_t tensor) const { return part(SECATEUR_SHAPE, tensor); }
 
   void read_buffers(int64_t at);
@@ -58,7 +70,7 @@ class Columns {
   bool needs_no_writer(int64_t tensor) const;
 
   Flatbuffer file_;
-  std::vector<int32_t> code_rules_, type_bits_;
+  std::vector<int32_t> code_kinds_, code_rules_, type_bits_;
   std::vector<Vector> buffers_;
   std::string names_;
   std::array<std::vector<int32_t>, SECATEUR_COLUMNS> columns_;

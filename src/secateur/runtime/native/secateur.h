@@ -75,7 +75,8 @@ typedef struct {
   const uint8_t* data;
   int64_t bytes;
   int64_t graph, buffers; /* where the table of the subgraph and the vector of buffers are */
-  const int32_t* code_rules; /* for each operator code some of secateur_rules */
+  const int32_t* code_kinds; /* for each operator code its number in the schema, */
+  const int32_t* code_rules; /* and some of secateur_rules */
   int32_t code_count;
   const int32_t* type_bits; /* how many bits a value of each tensor type takes; 0 where that is not fixed */
   int32_t type_count;
@@ -112,14 +113,23 @@ typedef enum {
   SECATEUR_OPTIONS_TYPE = 17,
   SECATEUR_OPTIONS = 18,      /* where they are, -1 without any */
   SECATEUR_OPTIONS_SAME = 19, /* the first operator whose options are the same, byte for byte */
-  SECATEUR_COLUMNS = 20
+  SECATEUR_INFERRED_LENGTH = 20, /* of tensors, what secateur_columns_infer found; -1 where nothing */
+  SECATEUR_INFERRED = 21,
+  SECATEUR_COLUMNS = 22
 } secateur_column;
 typedef enum { SECATEUR_VARIABLE = 1, SECATEUR_QUANTIZED = 2, SECATEUR_SPARSE = 4 } secateur_tensor_flags;
 
 /* Reads them. Every offset and index is checked, and whether what is said of tensors and operators can be, but for
  * what sparse encodings and options say. NULL where something is wrong, or rare: variants, custom options, values
- * outside of the flatbuffer and the like. */
+ * outside of the flatbuffer and the like. The data must stay as long as the columns. */
 SECATEUR_API secateur_columns* secateur_columns_read(const secateur_file*);
+/* Finds the shapes of all tensors. `given` are those of the subgraph's inputs: for each how many lengths it has, and
+ * these. `places` are the operators that matter, in their order. `targets` are shapes for operators RESHAPE, instead
+ * of those that they read: for each how many numbers follow, the operator, and the lengths, of which one may be
+ * -1. SECATEUR_INVALID where an operator is of a kind without a rule, or does not go with what it reads. */
+SECATEUR_API int32_t secateur_columns_infer(secateur_columns*, const int32_t* given, int64_t given_count,
+                                            const int32_t* places, int64_t place_count,
+                                            const int32_t* targets, int64_t target_count);
 /* One column and its length; NULL if there is no such column. */
 SECATEUR_API const int32_t* secateur_columns_get(const secateur_columns*, int32_t column, int64_t* length);
 /* The names of all tensors, one behind the other, and their length; NULL is an error. */
