@@ -1,10 +1,12 @@
 """A `.tflite` file opened: checked, its graphs as columns, and as objects for who needs those."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from secateur.litert._columns import Columns, columns_of
 from secateur.litert.flatbuffer import check_identifier, map_file, parse, shown_path
+from secateur.runtime._pruned import Ahead, Pruned
 from secateur.runtime._quick import read_quickly
 from secateur.runtime._sound import check_sound
 
@@ -17,19 +19,24 @@ class Opened(NamedTuple):
         graphs: Its subgraphs.
         load: Gives all of it as objects.
         mapped: Whether it was left on disk, so that what is read of it takes memory until it is let go.
+        ahead: Who prunes the kernels of its convolutions, if anybody does.
+        pruned: What is not zero of them, by the numbers of tensors.
     """
 
     head: Any
     graphs: list[Columns]
     load: Callable[[], Any]
     mapped: bool = False
+    ahead: Ahead | None = None
+    pruned: Mapping[int, Pruned] = MappingProxyType({})
 
 
-def open_file(source: str | bytes) -> Opened:
+def open_file(source: str | bytes, prune: bool = False) -> Opened:
     """Open a file.
 
     Args:
         source: Its path, or its bytes.
+        prune: Whether another thread shall begin to prune the kernels of convolutions.
 
     Returns:
         What is in it; it is left where it is, as LiteRT leaves it.
@@ -43,11 +50,11 @@ def open_file(source: str | bytes) -> Opened:
         raise ValueError(str(error)) from error
     shown = f"{len(data)} bytes" if isinstance(source, bytes) else shown_path(source)
     check_identifier(data, shown)
-    quick = read_quickly(data)
+    mapped = not isinstance(source, bytes)
+    quick = read_quickly(data, prune, mapped)
     if quick is not None:
-        head, columns = quick
-        mapped = not isinstance(source, bytes)
-        opened = Opened(head, [columns], lambda: parse(data, shown), mapped)
+        head, columns, ahead, pruned = quick
+        opened = Opened(head, [columns], lambda: parse(data, shown), mapped, ahead, pruned)
     else:
         model = parse(data, shown)
         opened = opened_model(model)

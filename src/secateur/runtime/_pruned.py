@@ -134,6 +134,26 @@ class Ahead:
         self._given += values
         return [Pruned._made(handle, each) for handle, each in zip(made, values, strict=True)]
 
+    def prune_columns(
+        self, columns: int, operators: int, file: np.ndarray, mapped: bool
+    ) -> dict[int, Pruned]:
+        """Prune the kernels of a file.
+
+        Args:
+            columns: What the native library has read of it.
+            operators: How many operators it has.
+            file: Its bytes.
+            mapped: Whether they are mapped.
+
+        Returns:
+            What is not zero, by the numbers of tensors; of those kernels that are float32 there.
+        """
+        tensors, made = (ctypes.c_int32 * operators)(), (ctypes.c_void_p * operators)()
+        prune = self._library.secateur_prune_columns
+        count = prune(self._handle, columns, _flags(False, mapped), tensors, made)
+        self._given.append(file)
+        return {tensors[i]: Pruned._made(made[i] or 0, file) for i in range(_native.check(count))}
+
     def pack(self, pruned: Pruned, weights: np.ndarray) -> None:
         """Pack all of these weights for a convolution with one output pixel.
 

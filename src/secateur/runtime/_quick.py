@@ -10,7 +10,7 @@ import ctypes
 import functools
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,33 +20,51 @@ from secateur.litert._schema import fields_of
 from secateur.litert._unpack import Reader, are_numbers
 from secateur.litert.graph import bits, builtin, code_name, opcode_names, text
 from secateur.runtime import _native
+from secateur.runtime._pruned import Ahead, Pruned
 from secateur.runtime._signatures import CFile, Column
 from secateur.runtime._sound import rules_of
 
 _VARIABLE, _QUANTIZED, _SPARSE = 1, 2, 4
 
 
-def read_quickly(data: memoryview) -> tuple[Any, Columns] | None:
+class Read(NamedTuple):
+    """What is found in a file.
+
+    Args:
+        head: A `ModelT` without its subgraph and buffers.
+        columns: The subgraph.
+        ahead: Who prunes its kernels, where that is asked for.
+        pruned: What is not zero of them, by the numbers of tensors.
+    """
+
+    head: Any
+    columns: Columns
+    ahead: Ahead | None
+    pruned: dict[int, Pruned]
+
+
+def read_quickly(data: memoryview, prune: bool = False, mapped: bool = False) -> Read | None:
     """Read a file of one subgraph with nothing unusual in it, and check it.
 
     Args:
         data: The file; its bytes are read-only.
+        prune: Whether another thread shall prune the kernels of convolutions from now on.
+        mapped: Whether the file is mapped.
 
     Returns:
-        A `ModelT` without its subgraph and buffers, and the subgraph; both share the memory of
-        `data`. None where the file should be read into objects: where there is no native library,
-        and where `check_model` or `check_sound` would find something wrong, so that there is one
-        place that says what.
+        What is in it, which shares the memory of `data`. None where the file should be read into
+        objects: where there is no native library, and where `check_model` or `check_sound` would
+        find something wrong, so that there is one place that says what.
     """
     if not _native.available():
         return None
     try:
-        return _read(data)
+        return _read(data, prune, mapped)
     except Exception:  # whatever it is, the reader of objects finds it again and says what it was
         return None
 
 
-def _read(data: memoryview) -> tuple[Any, Columns]:
+def _read(data: memoryview, prune: bool, mapped: bool) -> Read:
     reader = Reader(data)
     head = reader.shallow("Model", reader.unsigned(0), ("subgraphs", "buffers"))
     graphs, buffers = head.subgraphs, head.buffers
@@ -56,11 +74,13 @@ def _read(data: memoryview) -> tuple[Any, Columns]:
     head.subgraphs = head.buffers = None
     graph = graphs + 4 + reader.unsigned(graphs + 4)
     found = _Found(data, graph, buffers, head.operatorCodes)
+    ahead = Ahead() if prune else None
+    pruned = found.prune(ahead, mapped) if ahead else {}
     columns = _columns(reader, opcode_names(head), found)
     for tensor in columns.sparse:
         check_tensor(columns, tensor)
     check_head(head, reader.vector(buffers, 4), [len(columns.types)])
-    return head, columns
+    return Read(head, columns, ahead, pruned)
 
 
 class _Found:
@@ -97,6 +117,11 @@ class _Found:
         length = ctypes.c_int64()
         numbers = self._library.secateur_columns_get(self._handle, name, length)
         return numbers[: length.value]
+
+    def prune(self, ahead: Ahead, mapped: bool) -> dict[int, Pruned]:
+        """Have the kernels of convolutions pruned."""
+        operators = len(self.column(Column.CODE))
+        return ahead.prune_columns(self._handle, operators, self._memory, mapped)
 
     def names(self) -> bytes:
         """The names of all tensors, one behind the other."""

@@ -65,9 +65,9 @@ class Graph:
         #: Tensors as images, as far as somebody asked: channels, height, width.
         self.images: dict[int, tuple[int, int, int]] = {}
         #: Weights without their zeros, as far as somebody asked.
-        self.pruned: dict[int, Pruned] = {}
+        self.pruned: dict[int, Pruned] = {**opened.pruned}
         #: Who looks for them, if anybody does.
-        self.ahead: Ahead | None = None
+        self.ahead: Ahead | None = opened.ahead
 
     @functools.cached_property
     def needed(self) -> list[int]:
@@ -213,16 +213,17 @@ class Graph:
         return places[0] if len(places) == 1 and tensor not in self.outputs else None
 
 
-def read_graph(source: str | bytes) -> Graph:
+def read_graph(source: str | bytes, prune: bool = False) -> Graph:
     """Read the main graph of a file.
 
     Args:
         source: Its path, or its bytes.
+        prune: Whether another thread shall begin to prune the kernels of convolutions.
 
     Raises:
         ValueError: If there is no such file, or it is damaged.
     """
-    return Graph(open_file(source))
+    return Graph(open_file(source, prune))
 
 
 def _to_float(values: np.ndarray, tensor: Any) -> np.ndarray | None:

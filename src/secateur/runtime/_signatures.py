@@ -148,6 +148,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "secateur_pruned_free": (None, [_P]),
     "secateur_ahead_create": (_P, []),
     "secateur_prune_ahead": (_I, [_P, _I, _P, _P, _P, _I, _P]),
+    "secateur_prune_columns": (_I, [_P, _P, _I, _INTS, _P]),
     "secateur_pack_ahead": (_I, [_P, _P]),
     "secateur_ahead_free": (None, [_P]),
     "secateur_create": (_P, [c_char_p]),

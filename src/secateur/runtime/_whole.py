@@ -77,10 +77,17 @@ def _has_zeros(graph: Graph) -> bool:
         tensor = inputs[1]
         if tensor < 0 or not 0 < math.prod(graph.dims[tensor]) <= 2**28:
             continue
-        values = graph.constant(tensor)
-        if values is not None and np.count_nonzero(values) <= (1 - _LEAST_ZEROS) * values.size:
+        count = _nonzeros(graph, tensor)
+        if count is not None and count <= (1 - _LEAST_ZEROS) * math.prod(graph.dims[tensor]):
             return True
     return False
+
+
+def _nonzeros(graph: Graph, tensor: int) -> int | None:
+    if tensor in graph.pruned:
+        return graph.pruned[tensor].count  # with the help of who prunes it
+    values = graph.constant(tensor)
+    return None if values is None else int(np.count_nonzero(values))
 
 
 def litert(source: str | bytes, threads: int, **options: Any) -> Any:

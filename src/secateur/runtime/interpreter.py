@@ -74,13 +74,12 @@ class Interpreter:
         self._ready = False
         if experimental_delegates:
             experimental["experimental_delegates"] = experimental_delegates
-        opened, graph = open_file(self._source), None
+        prune = native != "never" and not experimental
+        opened, graph = open_file(self._source, prune), None
         reason = Reason.OPTIONS_GIVEN if experimental else _whole.why_not(opened, native)
         if reason is None:
             graph = Graph(opened)
             reason = _whole.why_not_graph(graph, native)
-            if reason is None:
-                prune_ahead(graph)
         self._reason = reason or ""  # why LiteRT runs the whole file
         self._graph = graph if reason is None else None  # only until there is a plan
         self._ends = None if self._graph is None else Ends(self._graph, self._source)
@@ -95,9 +94,9 @@ class Interpreter:
         """What the caller has to do with: LiteRT's interpreter, or what stands for it."""
         return self._ends if self._whole is None else self._whole
 
-    def _load(self) -> Graph:
+    def _load(self, prune: bool = False) -> Graph:
         """The graph; read again where it was given up."""
-        graph, self._graph = self._graph or read_graph(self._source), None
+        graph, self._graph = self._graph or read_graph(self._source, prune), None
         return graph
 
     # -- what LiteRT's interpreter has --
@@ -123,7 +122,7 @@ class Interpreter:
 
     def _divide(self, ends: Ends) -> None:
         """Make a plan for the shapes that are asked for now, and get ready to run it."""
-        graph = self._load()
+        graph = self._load(prune=True)
         if graph.ahead is None:
             prune_ahead(graph)
         self._session, self._shapes, self._whole = None, None, None

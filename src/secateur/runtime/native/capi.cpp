@@ -82,14 +82,24 @@ int32_t finishing(const secateur_pruned* pruned, const F& f) noexcept {
   });
 }
 
-std::shared_ptr<Pruned> prune(const float* weights, int64_t count, int32_t rows, int32_t flags) {
+std::unique_ptr<secateur_pruned> make_pruned(const float* weights, int64_t count, int32_t rows, int32_t flags) {
   if (!weights) refuse("Weights are missing", "weights", "NULL");
   if (rows < 1 || count < 0 || count % rows || count > INT32_MAX / 2)
     refuse("Weights are so many for each row", "count", count, "rows", rows);
+  auto made = std::make_unique<secateur_pruned>();
   const bool keep = flags & SECATEUR_KEEP;
-  auto pruned = std::make_shared<Pruned>(best_kernels(), weights, rows, count / rows, keep);
-  if (flags & SECATEUR_MAPPED) pruned->set_mapped();
-  return pruned;
+  made->weights = std::make_shared<Pruned>(best_kernels(), weights, rows, count / rows, keep);
+  if (flags & SECATEUR_MAPPED) made->weights->set_mapped();
+  return made;
+}
+
+void prune_all(secateur_ahead& ahead, std::vector<std::unique_ptr<secateur_pruned>>& made,
+               secateur_pruned** pruned) {
+  for (const auto& each : made) each->weights->set_pages(ahead.pages);
+  for (auto& each : made) {
+    ahead.add(each->weights);
+    *pruned++ = each.release();
+  }
 }
 
 }  // namespace
@@ -143,7 +153,7 @@ void secateur_columns_free(secateur_columns* columns) { delete columns; }
 
 secateur_pruned* secateur_prune(const float* weights, int64_t count, int32_t rows, int32_t flags) {
   secateur_pruned* pruned = nullptr;
-  adding(&pruned, [&] { pruned = new secateur_pruned{prune(weights, count, rows, flags), nullptr}; });
+  adding(&pruned, [&] { pruned = make_pruned(weights, count, rows, flags).release(); });
   return pruned;
 }
 int64_t secateur_pruned_count(const secateur_pruned* pruned) {
@@ -169,15 +179,21 @@ int32_t secateur_prune_ahead(secateur_ahead* ahead, int32_t n, const float* cons
   return adding(ahead, [&] {
     if (n < 0 || (n && (!weights || !counts || !rows || !pruned))) refuse("Arrays are missing", "n", n);
     std::vector<std::unique_ptr<secateur_pruned>> made;
-    for (int32_t i = 0; i < n; i++) {
-      made.push_back(std::make_unique<secateur_pruned>());
-      made.back()->weights = prune(weights[i], counts[i], rows[i], flags);
-      made.back()->weights->set_pages(ahead->pages);
-    }
-    for (int32_t i = 0; i < n; i++) {
-      ahead->add(made[static_cast<size_t>(i)]->weights);
-      pruned[i] = made[static_cast<size_t>(i)].release();
-    }
+    for (int32_t i = 0; i < n; i++) made.push_back(make_pruned(weights[i], counts[i], rows[i], flags));
+    prune_all(*ahead, made, pruned);
+  });
+}
+int32_t secateur_prune_columns(secateur_ahead* ahead, const secateur_columns* columns, int32_t flags,
+                               int32_t* tensors, secateur_pruned** pruned) {
+  return guard(ahead, [&] {
+    if (!columns || !tensors || !pruned) refuse("Columns or arrays are missing");
+    const std::vector<int32_t> kernels = columns->kernels();
+    std::vector<std::unique_ptr<secateur_pruned>> made;
+    for (int32_t kernel : kernels)
+      made.push_back(make_pruned(columns->floats(kernel), columns->size(kernel), columns->rows(kernel), flags));
+    prune_all(*ahead, made, pruned);
+    std::copy(kernels.begin(), kernels.end(), tensors);
+    return static_cast<int32_t>(kernels.size());
   });
 }
 int32_t secateur_pack_ahead(secateur_ahead* ahead, secateur_pruned* pruned) {

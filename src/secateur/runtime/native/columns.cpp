@@ -136,6 +136,25 @@ Part Columns::part(secateur_column words, int64_t i) const {
   return {all + (i ? ends[static_cast<size_t>(i - 1)] : 0), all + ends[static_cast<size_t>(i)]};
 }
 
+std::vector<int32_t> Columns::kernels() const {
+  constexpr int64_t most = int64_t{1} << 28;
+  std::vector<char> seen(static_cast<size_t>(tensors()));
+  std::vector<int32_t> found;
+  for (int64_t place = 0; place < operators(); place++) {
+    if (!(code_rules_[static_cast<size_t>(at(SECATEUR_CODE, place))] & SECATEUR_WEIGHTED)) continue;
+    const int32_t kernel = part(SECATEUR_READ, place)[1];  // it is there: check_weights
+    const bool plain = at(SECATEUR_DATA_LENGTH, kernel) && !(at(SECATEUR_FLAGS, kernel) & SECATEUR_SPARSE) &&
+                       at(SECATEUR_TYPE, kernel) == 0 && size(kernel) <= most;
+    // Numbers that lie elsewhere than at a multiple of their size are left to Python.
+    if (!plain || seen[static_cast<size_t>(kernel)] || reinterpret_cast<uintptr_t>(data(kernel)) % 4) continue;
+    seen[static_cast<size_t>(kernel)] = true;
+    found.push_back(kernel);
+  }
+  return found;
+}
+
+const float* Columns::floats(int64_t tensor) const { return reinterpret_cast<const float*>(data(tensor)); }
+
 bool Part::operator==(const Part& other) const {
   return std::equal(first, last, other.first, other.last);
 }

@@ -39,6 +39,12 @@ class Columns {
   Part part(secateur_column words, int64_t i) const;
   // An operator's number in the schema.
   int32_t kind(int64_t place) const { return code_kinds_[static_cast<size_t>(at(SECATEUR_CODE, place))]; }
+  // Kernels of weighted operators whose values are in the file as they are used, each once.
+  std::vector<int32_t> kernels() const;
+  // Where a constant's values of float32 are, and how many rows they are along the first axis.
+  const float* floats(int64_t tensor) const;
+  int64_t size(int64_t tensor) const { return shape(tensor).product(); }
+  int32_t rows(int64_t tensor) const { return shape(tensor)[0]; }
   // The values of a constant of whole numbers. Refuses others.
   Dims numbers(int64_t tensor) const;
 
@@ -48,6 +54,7 @@ class Columns {
   void infer(const Lists& given, const Part& places, const Lists& targets);
 
  private:
+  const uint8_t* data(int64_t tensor) const { return file_.data() + at(SECATEUR_DATA_BEGIN, tensor); }
   int64_t tensors() const { return static_cast<int64_t>(column(SECATEUR_TYPE).size()); }
   int64_t operators() const { return static_cast<int64_t>(column(SECATEUR_CODE).size()); }
   Part shape(int64_t tensor) const { return part(SECATEUR_SHAPE, tensor); }

@@ -345,7 +345,7 @@ Dims Columns::numbers(int64_t tensor) const {
   const int32_t type = at(SECATEUR_TYPE, tensor);
   need(at(SECATEUR_DATA_LENGTH, tensor) && !(at(SECATEUR_FLAGS, tensor) & SECATEUR_SPARSE));
   need(type == kInt32 || type == kInt64);
-  const uint8_t* from = file_.data() + at(SECATEUR_DATA_BEGIN, tensor);
+  const uint8_t* from = data(tensor);
   Dims found;
   for (int64_t i = shape(tensor).product(); i > 0; i--, from += type == kInt32 ? 4 : 8) {
     int32_t number = 0;

@@ -159,6 +159,10 @@ SECATEUR_API secateur_ahead* secateur_ahead_create(void);
 SECATEUR_API int32_t secateur_prune_ahead(secateur_ahead*, int32_t n, const float* const* weights,
                                           const int64_t* counts, const int32_t* rows, int32_t flags,
                                           secateur_pruned** pruned);
+/* The same for the kernels of a file that lie there as they are used. `tensors` and `pruned` have room for as many as
+ * it has operators, and get the kernels and what they are pruned to. Returns how many. */
+SECATEUR_API int32_t secateur_prune_columns(secateur_ahead*, const secateur_columns*, int32_t flags,
+                                            int32_t* tensors, secateur_pruned** pruned);
 /* That thread packs all of the weights, for a convolution with one output pixel. They must stay until that is
  * finalized, or the thread is freed. */
 SECATEUR_API int32_t secateur_pack_ahead(secateur_ahead*, secateur_pruned*);
