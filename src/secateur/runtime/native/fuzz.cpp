@@ -2,7 +2,7 @@
 //
 //     secateur_fuzz [seconds] [first seed]
 //
-// A program that is accepted must run, and give the same on every instruction set.
+// A program that is accepted must run, and give the same on every instruction set. Between them random files are read.
 #include <algorithm>
 #include <chrono>
 #include <climits>
@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "fuzz_files.h"
 #include "secateur.h"
 
 namespace {
@@ -107,7 +108,11 @@ class Fuzzer {
     for (float& x : n) x = static_cast<float>(range(-1000, 1000)) / 500;
     return n;
   }
-  int value(const Shape& s) { return secateur_value(program_, odd(s.c), odd(s.h), odd(s.w)); }
+  int value(const Shape& s) {
+    if (!chance(30)) return secateur_value(program_, odd(s.c), odd(s.h), odd(s.w));
+    const int32_t shapes[] = {s.c, s.h, s.w, odd(s.c), odd(s.h), odd(s.w)};
+    return secateur_values(program_, shapes, range(1, 2));
+  }
   void remember(int id, const Shape& s, bool readable) {
     if (id >= 0) known_.push_back({id, s, readable});
   }
@@ -310,7 +315,7 @@ int main(int argc, char** argv) {
     if (*p != ',') isas.back() += *p;
   }
   const auto start = std::chrono::steady_clock::now();
-  int programs = 0, ran = 0;
+  int programs = 0, ran = 0, files = 0, read = 0, inferred = 0;
   for (; std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() < seconds; seed++) {
     std::vector<Numbers> first;
     for (size_t i = 0; i < isas.size(); i++) {
@@ -328,7 +333,14 @@ int main(int argc, char** argv) {
     }
     programs++;
     ran += !first.empty();
+    for (uint32_t i = 0; i < 10; i++) {
+      const FuzzedFile file = fuzz_file(10 * seed + i);
+      files++;
+      read += file.read;
+      inferred += file.inferred;
+    }
   }
-  std::printf("%d programs, %d of them ran, next seed %u\n", programs, ran, seed);
+  std::printf("%d programs, %d of them ran; %d files, %d read, the shapes of %d found; next seed %u\n", programs,
+              ran, files, read, inferred, seed);
   return 0;
 }

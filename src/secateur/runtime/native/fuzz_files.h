@@ -1,0 +1,13 @@
+#pragma once
+
+#include <cstdint>
+#include <random>
+
+// What became of a random file: whether it was read, and its shapes were found.
+struct FuzzedFile {
+  bool read, inferred;
+};
+FuzzedFile fuzz_file(uint32_t seed);
+
+// Keeps what is read from being left out.
+extern uint32_t random_sink;
