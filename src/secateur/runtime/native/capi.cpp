@@ -200,8 +200,8 @@ int32_t secateur_pack_ahead(secateur_ahead* ahead, secateur_pruned* pruned) {
   return adding(ahead, [&] {
     if (!pruned) refuse("Weights are missing", "weights", "NULL");
     const Pruned& p = *pruned->weights;
-    pruned->packed =
-        make_dense_vectors(best_kernels().lanes, ahead->pages, p.weights(), p.row_count(), p.depth());
+    const Array weights{p.weights(), p.row_count() * p.depth(), p.mapped()};
+    pruned->packed = make_dense_vectors(best_kernels().lanes, ahead->pages, weights, p.row_count(), p.depth());
     ahead->add(pruned->packed);
   });
 }
@@ -276,7 +276,8 @@ int32_t secateur_conv2d(secateur_program* p, int32_t in, int32_t out, const seca
                         const float* weights, int64_t count, const float* bias, int64_t bias_count,
                         const secateur_epilogue* epilogue, const secateur_pruned* same) {
   return adding(p, [&] {
-    add_dense_conv(*p, in, out, window, {weights, count}, {bias, bias_count}, epilogue,
+    const bool mapped = same && same->weights->mapped() && same->weights->weights() == weights;
+    add_dense_conv(*p, in, out, window, {weights, count, mapped}, {bias, bias_count}, epilogue,
                    same ? same->packed : nullptr);
   });
 }

@@ -271,13 +271,13 @@ void add_dense_conv(Program& p, int32_t in, int32_t out, const secateur_window* 
   std::unique_ptr<Operation> operation;
   if (to.pixels() == 1) {
     if (!packed || !packed->fits(p.kernels.lanes, weights.data, to.channels, depth))
-      packed = make_dense_vectors(p.kernels.lanes, p.pages(), weights.data, to.channels, depth);
+      packed = make_dense_vectors(p.kernels.lanes, p.pages(), weights, to.channels, depth);
     operation = make_vector_conv(p, in, out, w, std::move(packed), offsets, finish, residual);
     operation->text = text;
   } else {
     auto conv = std::make_unique<Conv>(p, in, out, w, finish, residual);
     conv->text = text;
-    conv->set(make_dense(p.kernels, *p.pages(), weights.data, to.channels, from.channels, conv->offsets(),
+    conv->set(make_dense(p.kernels, *p.pages(), weights, to.channels, from.channels, conv->offsets(),
                          offsets));
     operation = std::move(conv);
   }

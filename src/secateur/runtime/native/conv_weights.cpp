@@ -30,6 +30,8 @@ void Interleaving::piece(int number, float* to) const noexcept {
       }
     });
   }
+  const int64_t first = begin * some_, last = std::min(rows_, end * some_);
+  if (mapped_) give_back_pages(weights_ + first * depth(), static_cast<size_t>((last - first) * depth()) * sizeof(float));
 }
 
 namespace {
@@ -143,18 +145,22 @@ class SparseMatrix : public Matrix {
     for (const Stretch& s : stretches) lengths[s.place] += s.end - s.begin;
     order_.resize(all);
     places_.resize(all);
-    starts_.assign(1, 0);
+    starts_.resize(all + 1);
     std::vector<int32_t> next(all);  // entry of each [block][row]
+    int32_t entry = 0;
     for (size_t block = 0; block < all; block += count) {
-      for (int32_t begin = 0; begin < rows; begin += rows_a_unit)
-        sort_rows(lengths.data() + block, begin, std::min(rows, begin + rows_a_unit), order_.data() + block);
-      for (size_t i = block; i < block + count; i++) {
-        const auto o = static_cast<size_t>(order_[i]);
-        places_[i] = order_[i] % rows_a_unit;
-        next[block + o] = starts_.back();
-        starts_.push_back(starts_.back() + lengths[block + o]);
+      for (int32_t begin = 0; begin < rows; begin += rows_a_unit) {
+        const int32_t end = std::min(rows, begin + rows_a_unit);
+        sort_rows(lengths.data() + block, begin, end, order_.data() + block);
+        for (size_t i = block + static_cast<size_t>(begin); i < block + static_cast<size_t>(end); i++) {
+          const auto o = block + static_cast<size_t>(order_[i]);
+          places_[i] = order_[i] - begin;
+          starts_[i] = next[o] = entry;
+          entry += lengths[o];
+        }
       }
     }
+    starts_[all] = entry;
     for (const Stretch& s : stretches) {
       Entry* to = entries() + next[s.place];
       const int64_t first = static_cast<int64_t>(s.tap) * depth_;
@@ -195,7 +201,7 @@ class SparseMatrix : public Matrix {
 
 class DenseMatrix : public Matrix {
  public:
-  DenseMatrix(const Kernels& k, Pages& pages, const float* weights, int32_t row_count, int64_t channels,
+  DenseMatrix(const Kernels& k, Pages& pages, const Array& weights, int32_t row_count, int64_t channels,
               const Offsets& offsets, std::vector<float> bias)
       : unpacked_(weights, row_count, static_cast<int64_t>(offsets.taps.size()), channels, kDenseRows),
         depth_(static_cast<int32_t>(unpacked_.depth())),
@@ -268,7 +274,7 @@ std::shared_ptr<Matrix> make_sparse(const Kernels& k, std::shared_ptr<Pruned> pr
                                         std::move(bias));
 }
 
-std::shared_ptr<Matrix> make_dense(const Kernels& k, Pages& pages, const float* weights, int32_t rows,
+std::shared_ptr<Matrix> make_dense(const Kernels& k, Pages& pages, const Array& weights, int32_t rows,
                                    int64_t channels, const Offsets& offsets, std::vector<float> bias) {
   return std::make_shared<DenseMatrix>(k, pages, weights, rows, channels, offsets, std::move(bias));
 }

@@ -21,8 +21,9 @@ void each_run(int64_t taps, int64_t channels, const F& f) {
 class Interleaving {
  public:
   // Weights are [rows][taps][channels].
-  Interleaving(const float* weights, int64_t rows, int64_t taps, int64_t channels, int64_t some)
-      : weights_(weights),
+  Interleaving(const Array& weights, int64_t rows, int64_t taps, int64_t channels, int64_t some)
+      : weights_(weights.data),
+        mapped_(weights.mapped),
         rows_(rows),
         taps_(taps),
         channels_(channels),
@@ -38,6 +39,7 @@ class Interleaving {
 
  private:
   const float* weights_;
+  bool mapped_;
   int64_t rows_, taps_, channels_, some_, groups_;
 };
 
@@ -93,7 +95,7 @@ class Matrix : public Task {
 std::shared_ptr<Matrix> make_sparse(const Kernels&, std::shared_ptr<Pruned>, int64_t channels,
                                     int64_t pixels, int32_t rows_a_unit, Offsets, std::vector<float> bias);
 // The weights stay until the task is finished.
-std::shared_ptr<Matrix> make_dense(const Kernels&, Pages&, const float* weights, int32_t rows, int64_t channels,
+std::shared_ptr<Matrix> make_dense(const Kernels&, Pages&, const Array& weights, int32_t rows, int64_t channels,
                                    const Offsets&, std::vector<float> bias);
 
 }  // namespace secateur

@@ -11,6 +11,7 @@ class VectorWeights;
 struct Array {
   const float* data;
   int64_t count;
+  bool mapped = false;  // in a file whose pages may go once something else is kept
 };
 
 // `packed` may be null, or the same weights packed for one pixel, which are not packed again then.

@@ -24,9 +24,10 @@ class Pruned : public Task {
   Pruned(const Kernels& kernels, const float* weights, int32_t rows, int64_t depth, bool keep);
   // Where what is kept shall lie, told before the task is finished.
   void set_pages(std::shared_ptr<Pages> pages) { pages_ = std::move(pages); }
-  // Told before, too: the weights lie in a mapped file, whose pages may go once what is not 0 is kept. With their
+  // Told before, too: the weights lie in a mapped file, whose pages may go once something else is kept. With their
   // thread the work of unmapping them has gone as well.
   void set_mapped() { mapped_ = true; }
+  bool mapped() const { return mapped_; }
   // How many are not 0; -1 if one of them is infinite or no number.
   int64_t count() const { return count_ < 0 || strange_ ? -1 : count_ + rest_; }
   // Whether there are rows to be taken.

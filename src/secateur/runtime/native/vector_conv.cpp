@@ -13,7 +13,7 @@ namespace {
 // All weights, rows side by side.
 class DenseVectors : public VectorWeights {
  public:
-  DenseVectors(int lanes, std::shared_ptr<Pages> pages, const float* weights, int32_t rows, int64_t depth)
+  DenseVectors(int lanes, std::shared_ptr<Pages> pages, const Array& weights, int32_t rows, int64_t depth)
       : VectorWeights(lanes, rows),
         pages_(std::move(pages)),
         unpacked_(weights, rows, 1, depth, lanes),
@@ -195,7 +195,7 @@ class VectorConv : public Operation {
 
 }  // namespace
 
-std::shared_ptr<VectorWeights> make_dense_vectors(int lanes, std::shared_ptr<Pages> pages, const float* weights,
+std::shared_ptr<VectorWeights> make_dense_vectors(int lanes, std::shared_ptr<Pages> pages, const Array& weights,
                                                   int32_t rows, int64_t depth) {
   return std::make_shared<DenseVectors>(lanes, std::move(pages), weights, rows, depth);
 }
