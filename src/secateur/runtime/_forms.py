@@ -1,5 +1,6 @@
 """What the native library's operations take beside images: shapes, functions, windows."""
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -33,8 +34,14 @@ class Epilogue(NamedTuple):
     second: Activation = IDENTITY
 
     def _c(self) -> CEpilogue:
-        residual = -1 if self.residual is None else self.residual
-        return CEpilogue(self.first._c(), residual, self.second._c())
+        return _c_epilogue(self)
+
+
+@functools.lru_cache(maxsize=256)
+def _c_epilogue(epilogue: Epilogue) -> CEpilogue:
+    """One for all operations that have the same one: there are few, and the library only reads it."""
+    residual = -1 if epilogue.residual is None else epilogue.residual
+    return CEpilogue(epilogue.first._c(), residual, epilogue.second._c())
 
 
 class Window(NamedTuple):

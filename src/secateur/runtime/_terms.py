@@ -8,6 +8,7 @@ from typing import Any
 from secateur.litert.graph import FLOAT32
 from secateur.runtime._forms import (
     IDENTITY,
+    POINTWISE,
     RELU,
     RELU6,
     RELU_N1_TO_1,
@@ -115,6 +116,8 @@ def window_of(options: Any, kernel: tuple[int, int], source: Shape, target: Shap
     need(options.padding in (SAME, VALID), Reason.OPTIONS)
     need(min(*kernel, *stride, *dilation) > 0, Reason.OPTIONS)
     need(max(*kernel, *stride, *dilation) < 2**15, Reason.OPTIONS)
+    if kernel == stride == (1, 1) and source[1:] == target[1:]:
+        return POINTWISE
     before, behind = [], []
     for axis in (0, 1):
         length, step, out = source[axis + 1], stride[axis], target[axis + 1]

@@ -1,5 +1,6 @@
 // Convolutions over more than one pixel: a matrix times tiles of pixels.
 #include <algorithm>
+#include <cstdio>
 
 #include "checks.h"
 #include "conv_weights.h"
@@ -299,19 +300,18 @@ void add_sparse_conv(Program& p, int32_t in, int32_t out, const secateur_window*
   int32_t residual;
   const Finish finish = make_finish(p, epilogue, to, &residual);
   const double zeros = 1 - static_cast<double>(weights->count()) / (static_cast<double>(depth) * to.channels);
-  std::ostringstream text;
-  text.precision(3);
-  text << "sparse " << window_text(w) << sizes(from, to) << " " << 100 * zeros << "% zeros"
-       << finish_text(finish);
+  char share[32];
+  std::snprintf(share, sizeof share, " %.3g%% zeros", 100 * zeros);
+  const std::string text = "sparse " + window_text(w) + sizes(from, to) + share + finish_text(finish);
   weights->take();
   std::unique_ptr<Operation> operation;
   if (to.pixels() == 1) {
     auto packed = make_sparse_vectors(p.kernels.lanes, *p.pages(), weights, offsets);
     operation = make_vector_conv(p, in, out, w, std::move(packed), {}, finish, residual);
-    operation->text = text.str();
+    operation->text = text;
   } else {
     auto conv = std::make_unique<Conv>(p, in, out, w, finish, residual);
-    conv->text = text.str();
+    conv->text = text;
     conv->set(make_sparse(p.kernels, weights, from.channels, conv->pixels(), conv->rows_a_unit(),
                           conv->offsets(), offsets));
     operation = std::move(conv);
