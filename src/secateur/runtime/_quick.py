@@ -112,7 +112,7 @@ class _Found:
             self._library.secateur_columns_free(self._handle)
             self._handle = None
 
-    def column(self, name: Column) -> list[int]:
+    def column(self, name: int) -> list[int]:
         """One of the columns."""
         length = ctypes.c_int64()
         numbers = self._library.secateur_columns_get(self._handle, name, length)
@@ -130,7 +130,7 @@ class _Found:
             self._library.secateur_columns_names(self._handle, length), length.value
         )
 
-    def lists(self, lengths: Column, numbers: Column) -> list[list[int]]:
+    def lists(self, lengths: int, numbers: int) -> list[list[int]]:
         """A list for each tensor or operator."""
         ends = itertools.accumulate(self.column(lengths), initial=0)
         flat = self.column(numbers)
