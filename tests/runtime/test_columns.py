@@ -124,6 +124,17 @@ def test_what_is_rare_is_left_to_the_other_reader(name):
     read_model(content)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_file_without_operator_codes():
+    file = File()
+    model = read_model(file.file([file.conv(file.input((1, 7, 9, 6)), 4)]))
+    model.operatorCodes = None
+    content = bytes(write_model(model))
+    assert read_quickly(memoryview(content)) is None
+    with pytest.raises(ValueError, match="operator codes"):
+        Interpreter(model_content=content)
+
+
 def test_names_are_read_where_they_are_asked_for():
     file = File()
     x = file.input((1, 6, 6, 8))

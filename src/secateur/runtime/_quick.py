@@ -98,6 +98,7 @@ class _Found:
 
     def __init__(self, data: memoryview, graph: int, buffers: int, codes: list[Any]) -> None:
         self._library = _native.library()
+        self._handle: Any = None
         memory, bits = np.frombuffer(data, np.uint8), _type_bits()
         kinds, rules = _ints(map(builtin, codes)), _ints(map(rules_of, map(code_name, codes)))
         where = memory.ctypes.data, len(data), graph, buffers
