@@ -351,6 +351,24 @@ def test_what_gains_nothing_runs_in_litert_as_it_is(zeros, reason, monkeypatch):
     assert ("The whole model runs in LiteRT" in str(plan)) == bool(reason)
 
 
+@pytest.mark.parametrize("how", ["anywhere", "rows", "columns", "end"])
+def test_zeros_of_large_kernels_are_seen_wherever_they_are(how):
+    """Not all of the values are looked at."""
+    file = File()
+    x = file.input((1, 4, 4, 512))
+    kernel = file.weights((1024, 1, 1, 512), zeros=0.6 if how == "anywhere" else 0)
+    if how == "rows":
+        kernel[::2] = 0
+    elif how == "columns":
+        kernel[..., ::2] = 0
+    elif how == "end":
+        kernel[500:] = 0
+    file.weights = lambda *_: kernel
+    content = file.file([file.conv(x, 1024)])
+    assert Interpreter(model_content=content).plan().reason != Reason.NO_ZEROS
+    compare(content, values(1, 4, 4, 512))
+
+
 def quantized():
     file = File()
     x = file.input((1, 8), "int8")

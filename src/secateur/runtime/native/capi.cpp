@@ -188,6 +188,8 @@ int32_t secateur_prune_columns(secateur_ahead* ahead, const secateur_columns* co
   return guard(ahead, [&] {
     if (!columns || !tensors || !pruned) refuse("Columns or arrays are missing");
     const std::vector<int32_t> kernels = columns->kernels();
+    const auto zeros = [&](int32_t kernel) { return columns->has_zeros(kernel); };
+    if (std::none_of(kernels.begin(), kernels.end(), zeros)) return 0;
     std::vector<std::unique_ptr<secateur_pruned>> made;
     for (int32_t kernel : kernels)
       made.push_back(make_pruned(columns->floats(kernel), columns->size(kernel), columns->rows(kernel), flags));

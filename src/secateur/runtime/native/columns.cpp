@@ -153,6 +153,17 @@ std::vector<int32_t> Columns::kernels() const {
   return found;
 }
 
+bool Columns::has_zeros(int32_t kernel) const {
+  constexpr int64_t parts = 16, part = 1024;
+  const int64_t all = size(kernel), each = std::min(all, part), last = all - each;
+  int64_t zeros = 0;
+  for (int64_t i = 0; i < parts; i++) {
+    const float* const from = floats(kernel) + last * i / (parts - 1);
+    zeros += std::count(from, from + each, 0.0f);
+  }
+  return 5 * zeros >= parts * each;
+}
+
 const float* Columns::floats(int64_t tensor) const { return reinterpret_cast<const float*>(data(tensor)); }
 
 bool Part::operator==(const Part& other) const {

@@ -160,7 +160,8 @@ SECATEUR_API int32_t secateur_prune_ahead(secateur_ahead*, int32_t n, const floa
                                           const int64_t* counts, const int32_t* rows, int32_t flags,
                                           secateur_pruned** pruned);
 /* The same for the kernels of a file that lie there as they are used. `tensors` and `pruned` have room for as many as
- * it has operators, and get the kernels and what they are pruned to. Returns how many. */
+ * it has operators, and get the kernels and what they are pruned to. Returns how many: 0 where no kernel has zeros
+ * among the values that are looked at. */
 SECATEUR_API int32_t secateur_prune_columns(secateur_ahead*, const secateur_columns*, int32_t flags,
                                             int32_t* tensors, secateur_pruned** pruned);
 /* That thread packs all of the weights, for a convolution with one output pixel. They must stay until that is
