@@ -369,6 +369,30 @@ def test_zeros_of_large_kernels_are_seen_wherever_they_are(how):
     compare(content, values(1, 4, 4, 512))
 
 
+def test_pages_of_a_file_are_read_again_where_that_is_needed(tmp_path):
+    """Those of pruned and packed kernels are let go while it loads; a second operator may want them."""
+    file = File()
+    x = file.input((1, 8, 8, 512))
+    y = file.conv(x, 512)
+    operator = file.graph.operators[-1]
+    z = file.op(KINDS.CONV_2D, [y, *operator.inputs[1:]], (1, 8, 8, 512), operator.builtinOptions)
+    z = file.depthwise(file.conv(z, 64, 3, zeros=0), 3)
+    z = file.dense(file.reshape(z, (1, 8 * 8 * 64)), 300, zeros=0.05)
+    path = tmp_path / "model.tflite"
+    path.write_bytes(file.file([z]))
+    image = values(1, 8, 8, 512)
+    expected = outputs_of(LiteRT(model_path=str(path)), image)
+    ours = Interpreter(model_path=path, native="always")
+    for _ in range(2):
+        np.testing.assert_allclose(
+            outputs_of(ours, image), expected, rtol=0, atol=1e-4 * np.abs(expected).max()
+        )
+    kernel = operator.inputs[1]
+    np.testing.assert_array_equal(
+        ours.get_tensor(kernel), np.asarray(LiteRT(model_path=str(path)).get_tensor(kernel))
+    )
+
+
 def quantized():
     file = File()
     x = file.input((1, 8), "int8")

@@ -36,7 +36,7 @@ def prune_ahead(graph: Graph) -> None:
         weights = graph.constant(kernel)
         if weights is not None and 0 < weights.size <= _MOST_WEIGHTS:
             found[kernel] = weights
-    graph.pruned.update(zip(found, graph.ahead.prune([*found.values()], graph.mapped), strict=True))
+    graph.pruned.update(zip(found, graph.ahead.prune([*found.values()]), strict=True))
 
 
 def convolution(graph: Graph, place: int) -> Convolution:

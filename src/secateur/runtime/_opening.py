@@ -18,7 +18,6 @@ class Opened(NamedTuple):
         head: A `ModelT`, perhaps without its subgraphs and buffers.
         graphs: Its subgraphs.
         load: Gives all of it as objects.
-        mapped: Whether it was left on disk, so that what is read of it takes memory until it is let go.
         ahead: Who prunes the kernels of its convolutions, if anybody does.
         pruned: What is not zero of them, by the numbers of tensors.
     """
@@ -26,7 +25,6 @@ class Opened(NamedTuple):
     head: Any
     graphs: list[Columns]
     load: Callable[[], Any]
-    mapped: bool = False
     ahead: Ahead | None = None
     pruned: Mapping[int, Pruned] = MappingProxyType({})
 
@@ -50,11 +48,10 @@ def open_file(source: str | bytes, prune: bool = False) -> Opened:
         raise ValueError(str(error)) from error
     shown = f"{len(data)} bytes" if isinstance(source, bytes) else shown_path(source)
     check_identifier(data, shown)
-    mapped = not isinstance(source, bytes)
-    quick = read_quickly(data, prune, mapped)
+    quick = read_quickly(data, prune, mapped=not isinstance(source, bytes))
     if quick is not None:
         head, columns, ahead, pruned = quick
-        opened = Opened(head, [columns], lambda: parse(data, shown), mapped, ahead, pruned)
+        opened = Opened(head, [columns], lambda: parse(data, shown), ahead, pruned)
     else:
         model = parse(data, shown)
         opened = opened_model(model)

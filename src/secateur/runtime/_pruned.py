@@ -11,6 +11,9 @@ import numpy as np
 from secateur.runtime import _native
 from secateur.runtime._arguments import floats, pointers
 
+# Flags of the library's header.
+_KEEP, _MAPPED = 1, 2
+
 
 class Pruned:
     """What is not zero of some weights, found when somebody asks for it.
@@ -19,7 +22,6 @@ class Pruned:
         weights: The weights; a row is an output channel. They are kept until then.
         keep: Whether to keep what is not zero, however many that are. Otherwise they are only
             counted where leaving out the zeros could not pay.
-        mapped: Whether the weights are part of a mapped file, whose pages may be let go.
 
     Raises:
         NativeError: If there are no rows.
@@ -33,12 +35,12 @@ class Pruned:
     (2, True)
     """
 
-    def __init__(self, weights: np.ndarray, keep: bool = False, mapped: bool = False) -> None:
+    def __init__(self, weights: np.ndarray, keep: bool = False) -> None:
         self._library = _native.library()
         self.handle: int | None = None
         values = floats(weights)
         self.handle = self._library.secateur_prune(
-            values.ctypes.data, values.size, len(values), _flags(keep, mapped)
+            values.ctypes.data, values.size, len(values), _KEEP if keep else 0
         )
         if not self.handle:
             _native.check(_native.INVALID)
@@ -86,10 +88,6 @@ class Pruned:
         self._free()
 
 
-def _flags(keep: bool, mapped: bool) -> int:
-    return keep + 2 * mapped
-
-
 class Ahead:
     """A thread that prunes before anybody asks, so that the caller can do something else meanwhile.
 
@@ -112,12 +110,11 @@ class Ahead:
         if not self._handle:
             raise MemoryError("There is not enough memory.")
 
-    def prune(self, weights: Sequence[np.ndarray], mapped: bool = False) -> list[Pruned]:
+    def prune(self, weights: Sequence[np.ndarray]) -> list[Pruned]:
         """Prune some weights, one after the other.
 
         Args:
-            weights: The weights.
-            mapped: As for `Pruned`.
+            weights: The weights, as for `Pruned`.
         """
         values, count = [floats(each) for each in weights], len(weights)
         made = (ctypes.c_void_p * count)()
@@ -127,7 +124,7 @@ class Ahead:
             pointers(values),
             (ctypes.c_int64 * count)(*(each.size for each in values)),
             (ctypes.c_int32 * count)(*(len(each) for each in values)),
-            _flags(False, mapped),
+            0,
             made,
         )
         _native.check(status)
@@ -143,7 +140,7 @@ class Ahead:
             columns: What the native library has read of it.
             operators: How many operators it has.
             file: Its bytes.
-            mapped: Whether they are mapped.
+            mapped: Whether it is mapped, so that pages of it may be let go when they were read.
 
         Returns:
             What is not zero, by the numbers of tensors; of those kernels that are float32 there.
@@ -151,7 +148,7 @@ class Ahead:
         """
         tensors, made = (ctypes.c_int32 * operators)(), (ctypes.c_void_p * operators)()
         prune = self._library.secateur_prune_columns
-        count = prune(self._handle, columns, _flags(False, mapped), tensors, made)
+        count = prune(self._handle, columns, _MAPPED if mapped else 0, tensors, made)
         self._given.append(file)
         return {tensors[i]: Pruned._made(made[i] or 0, file) for i in range(_native.check(count))}
 

@@ -24,7 +24,6 @@ class Graph:
 
     Attributes:
         head: A `ModelT`, perhaps without its subgraphs and buffers.
-        mapped: Whether constants that are used as they are lie in a mapped file.
         stored: How many tensors the file has; here there may be more.
         types: The number of each tensor's type in the schema.
         dims: The shape of each tensor in the file.
@@ -38,7 +37,7 @@ class Graph:
     """
 
     def __init__(self, opened: Opened) -> None:
-        self.head, self._load, self.mapped = opened.head, opened.load, opened.mapped
+        self.head, self._load = opened.head, opened.load
         self._columns = columns = opened.graphs[0]
         self.stored = len(columns.types)
         self.types, self.dims = [*columns.types], [*columns.shapes]
