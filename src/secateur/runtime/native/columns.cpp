@@ -111,7 +111,8 @@ void Columns::read_operators(int64_t at) {
       if (!type) refuse("Options are of no kind", "operator", i);
       const Table checked(file_, kOther, options);
       const int64_t vtable = options - file_.word(options);
-      const auto layout = text(vtable, file_.half(vtable)), content = text(options + 4, file_.half(vtable + 2) - 4);
+      const auto layout = text(vtable, file_.half(vtable));
+      const auto content = text(options + 4, file_.half(vtable + 2) - 4);
       same = first.try_emplace({type, layout, content}, same).first->second;
     }
     add(SECATEUR_OPTIONS_TYPE, type);

@@ -31,7 +31,8 @@ void Interleaving::piece(int number, float* to) const noexcept {
     });
   }
   const int64_t first = begin * some_, last = std::min(rows_, end * some_);
-  if (mapped_) give_back_pages(weights_ + first * depth(), static_cast<size_t>((last - first) * depth()) * sizeof(float));
+  const auto bytes = static_cast<size_t>((last - first) * depth()) * sizeof(float);
+  if (mapped_) give_back_pages(weights_ + first * depth(), bytes);
 }
 
 namespace {

@@ -243,7 +243,8 @@ void damage(std::vector<uint8_t>& bytes, File& file) {
 // Finds shapes for inputs as they are, or others, of all operators, or others.
 bool infer(secateur_columns* columns, File& file, bool odd) {
   std::vector<int32_t> given = {4}, places;
-  for (int32_t length : file.tensors[0].shape) given.push_back(odd && file.chance(20) ? file.range(-1, 1 << 20) : length);
+  for (int32_t length : file.tensors[0].shape)
+    given.push_back(odd && file.chance(20) ? file.range(-1, 1 << 20) : length);
   if (odd) given[0] = file.range(0, 5);
   for (size_t i = 0; i < file.steps.size(); i++)
     places.push_back(odd && file.chance(10) ? file.range(-1, 20) : static_cast<int32_t>(i));
