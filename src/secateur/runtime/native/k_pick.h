@@ -165,6 +165,17 @@ struct LanesOfMasks {
   }
 };
 static constexpr LanesOfMasks kLanesOfMasks;
+
+static unsigned nonzeros(__m256 some) {
+  return (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(some, _mm256_setzero_ps(), _CMP_NEQ_UQ));
+}
+
+static int64_t compress_vector(const float* x, int64_t i, uint8_t found, int32_t* places, float* values) {
+  const __m256i lane = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)kLanesOfMasks.lanes[found]));
+  _mm256_storeu_si256((__m256i*)places, _mm256_add_epi32(_mm256_set1_epi32((int32_t)i), lane));
+  _mm256_storeu_ps(values, _mm256_permutevar8x32_ps((__m256)load(x + i), lane));
+  return __builtin_popcount(found);
+}
 #endif
 
 static int64_t compress(const float* x, int64_t count, int32_t* places, float* values) {
@@ -180,16 +191,24 @@ static int64_t compress(const float* x, int64_t count, int32_t* places, float* v
     n += __builtin_popcount(found);
   }
 #elif defined(__AVX2__)
-  for (; i + kLanes <= count; i += kLanes) {
-    const __m256 some = (__m256)load(x + i);
-    const int found = _mm256_movemask_ps(_mm256_cmp_ps(some, _mm256_setzero_ps(), _CMP_NEQ_UQ));
-    if (!found) continue;
-    const __m256i lane =
-        _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)kLanesOfMasks.lanes[found]));
-    _mm256_storeu_si256((__m256i*)(places + n), _mm256_add_epi32(_mm256_set1_epi32((int32_t)i), lane));
-    _mm256_storeu_ps(values + n, _mm256_permutevar8x32_ps(some, lane));
-    n += __builtin_popcount((unsigned)found);
+  for (; i + 64 <= count; i += 64) {
+    uint64_t found = 0;
+    SECATEUR_UNROLL
+    for (int v = 0; v < 8; v++) found |= (uint64_t)nonzeros((__m256)load(x + i + v * kLanes)) << (v * kLanes);
+    if (__builtin_popcountll(found) <= 16) {
+      // One by one: to ask of each vector whether there is anything costs more, as the answer cannot be foreseen.
+      for (; found; found &= found - 1, n++) {
+        const int64_t place = i + __builtin_ctzll(found);
+        places[n] = (int32_t)place;
+        values[n] = x[place];
+      }
+    } else {
+      for (int v = 0; v < 8; v++)
+        n += compress_vector(x, i + v * kLanes, (uint8_t)(found >> (v * kLanes)), places + n, values + n);
+    }
   }
+  for (; i + kLanes <= count; i += kLanes)
+    n += compress_vector(x, i, (uint8_t)nonzeros((__m256)load(x + i)), places + n, values + n);
 #endif
   for (; i < count; i++) {
     places[n] = (int32_t)i;  // kept only if the next one is not written over it
