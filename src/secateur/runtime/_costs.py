@@ -141,7 +141,6 @@ class Costs:
         total = 0.0
         for place in unit.places:
             kind = graph.kinds[place]
-            written = sum(_count(graph.shapes[i]) for i in graph.writes[place] if i >= 0)
             if kind in _WEIGHTED and isinstance(operation, Depthwise):
                 total += rates.call + self._batch * _depthwise(operation, rates)
             elif kind in _WEIGHTED and isinstance(operation, Convolution):
@@ -155,6 +154,7 @@ class Costs:
                 read = sum(_count(graph.shapes[i]) for i in graph.reads[place][:1])
                 total += rates.call + read / rates.stream
             elif kind not in _FREE:
+                written = sum(_count(graph.shapes[i]) for i in graph.writes[place] if i >= 0)
                 rate = rates.function if kind in _FUNCTIONS else rates.stream
                 total += rates.call + written / rate
         return total / self._litert_speed
