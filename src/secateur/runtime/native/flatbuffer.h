@@ -32,24 +32,26 @@ class Flatbuffer {
  public:
   Flatbuffer(const uint8_t* data, int64_t bytes);
 
-  // A number of 32 bits, or of 8.
+  int64_t bytes() const { return bytes_; }
+  const uint8_t* data() const { return data_; }
+  // A number of 32, 16 or 8 bits; the second has no sign.
   int32_t word(int64_t at) const;
+  int32_t half(int64_t at) const;
   int32_t byte(int64_t at) const;
   // Where the distance at a place leads.
   int64_t target(int64_t at) const { return at + distance(at); }
-  // A vector whose elements take so many bytes each.
-  Vector vector(int64_t at, int32_t width);
-  int64_t bytes() const { return bytes_; }
-  const uint8_t* data() const { return data_; }
-
-  // All of its tables are counted, as are the bytes of vectors: parts that are shared again and again must not
-  // make a small file a large one.
-  void count_table();
-  int64_t distance(int64_t at) const;
-  int32_t half(int64_t at) const;
+  // Refuses a part that is not in the file.
   void within(int64_t at, int64_t length) const;
 
+  // Tables are counted, as are the bytes of vectors: parts that are shared again and again must not make a small file
+  // a large one.
+  void count_table();
+  // A vector whose elements take so many bytes each.
+  Vector vector(int64_t at, int32_t width);
+
  private:
+  int64_t distance(int64_t at) const;
+
   const uint8_t* data_;
   int64_t bytes_, tables_left_, bytes_left_;
 };
