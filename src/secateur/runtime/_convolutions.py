@@ -20,7 +20,8 @@ _PRUNED_AHEAD = ("CONV_2D", "FULLY_CONNECTED")
 def prune_ahead(graph: Graph) -> None:
     """Have the weights of convolutions pruned by another thread, while this one goes on.
 
-    Only those that the file holds as they are: others would have to be unpacked here first.
+    For files that were read into objects, as something in them is rare; of others the thread has begun
+    by itself. Only those that the file holds as they are: others would have to be unpacked here first.
 
     Args:
         graph: The graph; it keeps what is not zero, and the thread.
