@@ -49,7 +49,6 @@ WRONG = {
     "no kernel": lambda p: p.conv2d(1, 2, ONES, window=Window((0, 1))),
     "negative padding": lambda p: p.conv2d(1, 2, ONES, window=Window(padding=(-1, 0, 1, 0))),
     "huge window": lambda p: p.conv2d(1, 2, ONES, window=Window((BIG, BIG), padding=(BIG,) * 4)),
-    "one of several values": lambda p: p.values([(1, 1, 1), (1, 0, 1)]),
     "no such function": lambda p: p.unary(1, 3, Activation(99)),
     "empty clamp": lambda p: p.unary(1, 3, Activation(Function.CLAMP, 1, 0)),
     "clamp by nan": lambda p: p.unary(1, 3, Activation(Function.CLAMP, math.nan, 0)),
@@ -103,14 +102,6 @@ def test_refuses(program, wrong):
     program.finalize(1)
     found = program.run([np.ones((1, 6, 6, 4), "float32")])[0]
     np.testing.assert_array_equal(found, np.full((1, 6, 6, 8), 4))
-
-
-def test_several_values_follow_one_another(program):
-    with pytest.raises(NativeError, match="Received: "):
-        program.values([(1, 1, 1), (2**29, 2, 2)])
-    assert program.values([(8, 6, 6), (4, 6, 6)]) == range(4, 6)  # none of those above
-    assert program.values([]) == range(6, 6)
-    program.conv2d(1, 4, ONES)
 
 
 def test_says_what_was_received(program):

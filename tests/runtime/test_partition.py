@@ -5,36 +5,19 @@ from types import SimpleNamespace
 
 import pytest
 
-from secateur.runtime._partition import choose
+from secateur.runtime._partition import Prices, choose
 from secateur.runtime._units import Unit
 from support import only
 
 pytestmark = only("tensorflow")  # needs no Keras
 
 
-class Given:
-    """What units cost on either side, by their numbers, and a change of sides."""
-
-    def __init__(self, native, litert, seam):
-        self._native, self._litert, self._seam = native, litert, seam
-
-    def native(self, operation):
-        return self._native[operation]
-
-    def litert(self, graph, unit):
-        return self._litert[unit.places[0]]
-
-    def seam(self, shape, inside):
-        return self._seam if inside else 0.0
-
-
 def chosen(native, litert, seam):
     """The sides of a chain in which each unit reads what the one before it writes."""
-    units = [
-        Unit([i], [i], [i + 1], None if cost == math.inf else i) for i, cost in enumerate(native)
-    ]
+    units = [Unit(i, [i], [i], [i + 1], cost < math.inf) for i, cost in enumerate(native)]
     graph = SimpleNamespace(shapes=[()] * (len(units) + 1), outputs=[len(units)])
-    return choose(graph, units, Given(native, litert, seam), always=False)
+    prices = Prices(native, litert, lambda shape, inside: seam if inside else 0.0)
+    return choose(graph, units, prices, always=False)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """A subgraph of a `.tflite` file as columns: lists with an entry for each tensor, or each operator."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,9 +8,6 @@ import numpy as np
 from secateur.litert.graph import indices, opcode_names, raw, text
 
 Dims = tuple[int, ...]
-Infer = Callable[
-    [Sequence[Dims], Sequence[int], Mapping[int, Sequence[int]]], list[Dims | None] | None
-]
 
 
 class Columns(NamedTuple):
@@ -33,9 +30,7 @@ class Columns(NamedTuple):
         tensor: Gives a tensor as an object.
         name: Gives a tensor's name, also when the file is gone.
         data: Gives the bytes of a tensor that has any, as a buffer.
-        infer: Finds the shapes of all tensors for other shapes of the inputs, which are in their
-            order; from those operators that matter, with some reshapes' targets instead of what they
-            read. None where there is no rule for one of them. May be missing.
+        native: What the native library of `secateur.runtime` has read, where it has.
     """
 
     types: list[int]
@@ -54,7 +49,7 @@ class Columns(NamedTuple):
     tensor: Callable[[int], Any]
     name: Callable[[int], str]
     data: Callable[[int], Any]
-    infer: Infer | None = None
+    native: Any = None
 
 
 def columns_of(model: Any, graph: Any) -> Columns:

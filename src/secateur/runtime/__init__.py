@@ -11,7 +11,7 @@ _HOME = {
     "Plan": "plan",
     "PlannedLayer": "plan",
     "Profile": "profile",
-    "Reason": "_terms",
+    "Reason": "_reasons",
     "SignatureRunner": "signature",
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -23,6 +23,12 @@ def ints(array: np.ndarray) -> np.ndarray:
             f"Indices must fit 32 bits. Received: from {found.min()} to {found.max()}"
         )
     return np.ascontiguousarray(found, "int32")
+
+
+def numbers_of(numbers: Iterable[int]) -> ctypes.Array[ctypes.c_int32]:
+    """Some numbers that are known to fit 32 bits, as the library takes them."""
+    found = [*numbers]
+    return (ctypes.c_int32 * len(found))(*found)
 
 
 def pointer_and_count(array: np.ndarray | None) -> tuple[int | None, int]:

@@ -75,7 +75,7 @@ class Ends:
         given = self.given()
         shapes = graph.infer(given)
         if shapes is None:
-            graph.shapes, graph.known = shapes_by_litert(graph, given)
+            graph.set_shapes(*shapes_by_litert(graph, given))
         else:
             graph.shapes, graph.known = shapes, len(graph.kinds)
         found = {tensor: graph.shapes[tensor] for tensor in self._outputs}

@@ -23,7 +23,6 @@ class Activation(NamedTuple):
 IDENTITY = Activation()
 RELU = Activation(Function.CLAMP, 0.0, math.inf)
 RELU6 = Activation(Function.CLAMP, 0.0, 6.0)
-RELU_N1_TO_1 = Activation(Function.CLAMP, -1.0, 1.0)
 
 
 class Epilogue(NamedTuple):
@@ -57,11 +56,3 @@ class Window(NamedTuple):
 
 
 POINTWISE = Window()
-#: How TFLite pads what a window moves over, by its numbers in the schema.
-SAME, VALID = 0, 1
-
-
-def windowed(length: int, kernel: int, stride: int, dilation: int, padding: int) -> int:
-    """How many places a window has along an axis; 0 or less where it does not fit."""
-    span = (kernel - 1) * dilation + 1 if padding == VALID else 1
-    return (length + stride - span) // stride

@@ -13,7 +13,7 @@ import sys
 
 from secateur.runtime._signatures import SIGNATURES
 
-API_VERSION = 6
+API_VERSION = 7
 LIBRARY = {"win32": "secateur_native.dll", "darwin": "libsecateur_native.dylib"}.get(
     sys.platform, "libsecateur_native.so"
 )

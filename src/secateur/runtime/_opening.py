@@ -1,12 +1,11 @@
 """A `.tflite` file opened: checked, its graphs as columns, and as objects for who needs those."""
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from secateur.litert._columns import Columns, columns_of
 from secateur.litert.flatbuffer import check_identifier, map_file, parse, shown_path
-from secateur.runtime._pruned import Ahead, Pruned
+from secateur.runtime._pruned import Ahead
 from secateur.runtime._quick import read_quickly
 from secateur.runtime._sound import check_sound
 
@@ -19,14 +18,12 @@ class Opened(NamedTuple):
         graphs: Its subgraphs.
         load: Gives all of it as objects.
         ahead: Who prunes the kernels of its convolutions, if anybody does.
-        pruned: What is not zero of them, by the numbers of tensors.
     """
 
     head: Any
     graphs: list[Columns]
     load: Callable[[], Any]
     ahead: Ahead | None = None
-    pruned: Mapping[int, Pruned] = MappingProxyType({})
 
 
 def open_file(source: str | bytes, prune: bool = False) -> Opened:
@@ -50,8 +47,8 @@ def open_file(source: str | bytes, prune: bool = False) -> Opened:
     check_identifier(data, shown)
     quick = read_quickly(data, prune, mapped=not isinstance(source, bytes))
     if quick is not None:
-        head, columns, ahead, pruned = quick
-        opened = Opened(head, [columns], lambda: parse(data, shown), ahead, pruned)
+        head, columns, ahead = quick
+        opened = Opened(head, [columns], lambda: parse(data, shown), ahead)
     else:
         model = parse(data, shown)
         opened = opened_model(model)

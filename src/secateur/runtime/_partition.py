@@ -1,11 +1,11 @@
 """Divides a graph into segments that run natively and segments that run in LiteRT."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from secateur.runtime._costs import Costs
+from secateur.litert._columns import Dims
 from secateur.runtime._cut import Cut
-from secateur.runtime._operations import Convolution
 from secateur.runtime._reading import Graph
 from secateur.runtime._units import Unit
 
@@ -33,59 +33,75 @@ class Segment:
         self.inputs, self.outputs = inputs, outputs
 
 
-def leave_out_zeros(graph: Graph, units: Sequence[Unit], costs: Costs) -> None:
-    """Tell convolutions whether to leave out their zeros; large ones that don't are packed ahead.
+class Prices(NamedTuple):
+    """What units cost on each side, in nanoseconds.
 
     Args:
-        graph: The graph.
-        units: Its units.
-        costs: What things cost.
+        native: The cost of each unit in the native library, infinite where it cannot run there.
+        litert: The cost of each in LiteRT.
+        seam: Gives the cost of a tensor that changes sides from its shape, and whether a unit writes
+            it.
     """
-    for unit in units:
-        if type(unit.operation) is Convolution:
-            unit.operation.sparse = costs.better_sparse(unit.operation)
-            if graph.ahead is not None:
-                unit.operation.pack_ahead(graph.ahead)
+
+    native: list[float]
+    litert: list[float]
+    seam: Callable[[Dims | None, bool], float]
+
+    def of(self, graph: Graph, units: Sequence[Unit], sides: Sequence[bool]) -> float:
+        """What a division is thought to take."""
+        total, side = 0.0, {}
+        for i, (unit, native) in enumerate(zip(units, sides, strict=True)):
+            side.update(dict.fromkeys(unit.outputs, native))
+            total += self.native[i] if native else self.litert[i]
+        crossed = {
+            (tensor, native)
+            for unit, native in zip(units, sides, strict=True)
+            for tensor in unit.inputs
+            if side.get(tensor, False) != native
+        }
+        total += sum(self.seam(graph.shapes[tensor], tensor in side) for tensor, _ in crossed)
+        given = {tensor for tensor in graph.outputs if side.get(tensor)}
+        return total + sum(self.seam(graph.shapes[tensor], False) for tensor in given)
 
 
-def choose(graph: Graph, units: Sequence[Unit], costs: Costs, always: bool) -> list[bool]:
+def choose(graph: Graph, units: Sequence[Unit], prices: Prices, always: bool) -> list[bool]:
     """Choose for each unit whether it runs natively, so that the whole takes least time.
 
     Args:
         graph: The graph.
         units: Its units.
-        costs: What things cost.
+        prices: What they cost.
         always: Whether to run natively whatever can be.
 
     Returns:
         One answer a unit; none is native where that saves next to nothing.
     """
     if always:
-        return [unit.operation is not None for unit in units]
-    price = Prices(graph, units, costs)
+        return [unit.native for unit in units]
     everything = [True] * len(units)
-    whole, enough = price.of(everything), (1 - _LEAST_GAIN) * sum(price.litert)
-    hope = sum(map(min, price.native, price.litert))
+    whole = prices.of(graph, units, everything)
+    enough = (1 - _LEAST_GAIN) * sum(prices.litert)
+    hope = sum(map(min, prices.native, prices.litert))
     if whole <= enough and hope >= (1 - _LEAST_HOPE) * whole:
         return everything
     cut = Cut(len(units))
-    for i, (native, litert) in enumerate(zip(price.native, price.litert, strict=True)):
+    for i, (native, litert) in enumerate(zip(prices.native, prices.litert, strict=True)):
         cut.pay(i, native, litert)
-    _add_seams(graph, units, costs, cut)
+    _add_seams(graph, units, prices, cut)
     sides = cut.solve()
-    takes = price.of(sides)
+    takes = prices.of(graph, units, sides)
     # A mixture needs LiteRT, too, which takes memory and time to load.
     if takes > (1 - _LEAST_GAIN) * whole:
         sides, takes = everything, whole
     return sides if takes <= enough else [False] * len(units)
 
 
-def _add_seams(graph: Graph, units: Sequence[Unit], costs: Costs, cut: Cut) -> None:
+def _add_seams(graph: Graph, units: Sequence[Unit], prices: Prices, cut: Cut) -> None:
     """A tensor that is written on one side and read on the other costs once, however often read."""
     written = {tensor: i for i, unit in enumerate(units) for tensor in unit.outputs}
     for tensor, places in _readers(units).items():
         writer = written.get(tensor)
-        cost = costs.seam(graph.shapes[tensor], inside=writer is not None)
+        cost = prices.seam(graph.shapes[tensor], writer is not None)
         some = _gather(cut, places)
         if writer is None:
             cut.pay(some, cost, 0.0)
@@ -93,7 +109,7 @@ def _add_seams(graph: Graph, units: Sequence[Unit], costs: Costs, cut: Cut) -> N
             cut.edge(some, writer, cost)
             cut.edge(writer, _gather(cut, places, every=True), cost)
     for tensor in set(graph.outputs) & set(written):
-        cut.pay(written[tensor], costs.seam(graph.shapes[tensor], inside=False), 0.0)
+        cut.pay(written[tensor], prices.seam(graph.shapes[tensor], False), 0.0)
 
 
 def _gather(cut: Cut, places: list[int], every: bool = False) -> int:
@@ -104,45 +120,6 @@ def _gather(cut: Cut, places: list[int], every: bool = False) -> int:
     for i in places:
         cut.edge(*((node, i) if every else (i, node)), math.inf)
     return node
-
-
-class Prices:
-    """What units cost on each side, in nanoseconds.
-
-    Args:
-        graph: The graph.
-        units: The units.
-        costs: What things cost.
-
-    Attributes:
-        native: The cost of each unit in the native library, infinite where it cannot run there.
-        litert: The cost of each in LiteRT.
-    """
-
-    def __init__(self, graph: Graph, units: Sequence[Unit], costs: Costs) -> None:
-        self._graph, self._units, self._costs = graph, units, costs
-        operations = [unit.operation for unit in units]
-        self.native = [math.inf if o is None else costs.native(o) for o in operations]
-        self.litert = [costs.litert(graph, unit) for unit in units]
-
-    def of(self, sides: Sequence[bool]) -> float:
-        """What a division is thought to take."""
-        total, side = 0.0, {}
-        for i, (unit, native) in enumerate(zip(self._units, sides, strict=True)):
-            side.update(dict.fromkeys(unit.outputs, native))
-            total += self.native[i] if native else self.litert[i]
-        crossed = {
-            (tensor, native)
-            for unit, native in zip(self._units, sides, strict=True)
-            for tensor in unit.inputs
-            if side.get(tensor, False) != native
-        }
-        total += sum(self._seam(tensor, inside=tensor in side) for tensor, _ in crossed)
-        given = {tensor for tensor in self._graph.outputs if side.get(tensor)}
-        return total + sum(self._seam(tensor, inside=False) for tensor in given)
-
-    def _seam(self, tensor: int, inside: bool) -> float:
-        return self._costs.seam(self._graph.shapes[tensor], inside)
 
 
 def _readers(units: Sequence[Unit]) -> dict[int, list[int]]:

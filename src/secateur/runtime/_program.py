@@ -46,47 +46,45 @@ class Program:
     """
 
     def __init__(self, isa: str | None = None) -> None:
-        self._handle: int | None = None
+        self.handle: int | None = None
         self._library = _native.library()
         handle = self._library.secateur_create(None if isa is None else isa.encode())
         if not handle:
             _native.check(_native.INVALID)
-        self._handle = handle
+        self.handle = handle
         #: The shapes of what goes in and comes out: height, width, channels.
-        self._in_shapes: list[tuple[int, int, int]] = []
-        self._out_shapes: list[tuple[int, int, int]] = []
+        self.in_shapes: list[tuple[int, int, int]] = []
+        self.out_shapes: list[tuple[int, int, int]] = []
         self._unpacked: list[np.ndarray] = []  # weights that another thread packs
         self._batch = 0
 
     def __del__(self) -> None:
-        if self._handle is not None:
-            self._library.secateur_destroy(self._handle)
-            self._handle = None
+        if self.handle is not None:
+            self._library.secateur_destroy(self.handle)
+            self.handle = None
 
     def _call(self, name: str, *arguments: Any) -> int:
-        return _native.check(getattr(self._library, f"secateur_{name}")(self._handle, *arguments))
+        return _native.check(getattr(self._library, f"secateur_{name}")(self.handle, *arguments))
 
     # -- values --
 
     def input(self, shape: Shape) -> int:
         """A value that `run` gets, channels last."""
-        self._in_shapes.append((*shape[1:], shape[0]))
+        self.in_shapes.append((*shape[1:], shape[0]))
         return self._call("input", *shape)
 
     def output(self, shape: Shape) -> int:
         """A value that `run` returns, channels last."""
-        self._out_shapes.append((*shape[1:], shape[0]))
+        self.out_shapes.append((*shape[1:], shape[0]))
         return self._call("output", *shape)
+
+    def set_ends(self, shapes: list[tuple[int, int, int]], inputs: int) -> None:
+        """Say what was added elsewhere: height, width, channels of so many inputs, and of outputs."""
+        self.in_shapes, self.out_shapes = shapes[:inputs], shapes[inputs:]
 
     def value(self, shape: Shape) -> int:
         """A value between operations."""
         return self._call("value", *shape)
-
-    def values(self, shapes: Sequence[Shape]) -> range:
-        """Several of them."""
-        numbers = ints(np.array(shapes).reshape(-1, 3))
-        first = self._call("values", numbers.ctypes.data, len(numbers))
-        return range(first, first + len(numbers))
 
     def constant(self, shape: Shape, data: np.ndarray) -> int:
         """A value known now; `data` is in the order (height, width, channels)."""
@@ -255,7 +253,7 @@ class Program:
         Returns:
             The outputs, in the order of `output`.
         """
-        shapes = [(self._batch, *shape) for shape in self._out_shapes]
+        shapes = [(self._batch, *shape) for shape in self.out_shapes]
         sources = [floats(a) for a in inputs]
         results = [np.empty(s, "float32") for s in shapes] if outputs is None else list(outputs)
         self.run_at(self.addresses(sources, results), threads, seconds)
@@ -263,8 +261,8 @@ class Program:
 
     def addresses(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> Addresses:
         """Where to read and write, for `run_at`; the arrays are not kept alive."""
-        check_shapes("inputs", inputs, [(self._batch, *s) for s in self._in_shapes])
-        check_shapes("outputs", outputs, [(self._batch, *s) for s in self._out_shapes])
+        check_shapes("inputs", inputs, [(self._batch, *s) for s in self.in_shapes])
+        check_shapes("outputs", outputs, [(self._batch, *s) for s in self.out_shapes])
         return pointers(inputs), pointers(outputs)
 
     def run_at(
@@ -282,7 +280,7 @@ class Program:
     @property
     def isa(self) -> str:
         """The instruction set it runs on."""
-        return self._library.secateur_isa(self._handle).decode()
+        return self._library.secateur_isa(self.handle).decode()
 
     @property
     def operations(self) -> int:
@@ -291,7 +289,7 @@ class Program:
 
     def describe(self, index: int) -> str:
         """What operation `index` runs."""
-        text = self._library.secateur_describe(self._handle, index)
+        text = self._library.secateur_describe(self.handle, index)
         if text is None:
             _native.check(_native.INVALID)
         return text.decode()

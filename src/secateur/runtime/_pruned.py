@@ -74,18 +74,10 @@ class Pruned:
         self.finish()
         return bool(self.handle and self._library.secateur_pruned_kept(self.handle))
 
-    def release(self) -> None:
-        """Keep the count only; programs that were given what is not zero still have it."""
-        self.finish()
-        self._free()
-
-    def _free(self) -> None:
+    def __del__(self) -> None:
         if self.handle is not None:
             self._library.secateur_pruned_free(self.handle)
             self.handle = None
-
-    def __del__(self) -> None:
-        self._free()
 
 
 class Ahead:
@@ -105,9 +97,9 @@ class Ahead:
 
     def __init__(self) -> None:
         self._library = _native.library()
-        self._handle: int | None = self._library.secateur_ahead_create()
+        self.handle: int | None = self._library.secateur_ahead_create()
         self._given: list[Any] = []  # lives at least as long as the thread
-        if not self._handle:
+        if not self.handle:
             raise MemoryError("There is not enough memory.")
 
     def prune(self, weights: Sequence[np.ndarray]) -> list[Pruned]:
@@ -119,7 +111,7 @@ class Ahead:
         values, count = [floats(each) for each in weights], len(weights)
         made = (ctypes.c_void_p * count)()
         status = self._library.secateur_prune_ahead(
-            self._handle,
+            self.handle,
             count,
             pointers(values),
             (ctypes.c_int64 * count)(*(each.size for each in values)),
@@ -131,26 +123,17 @@ class Ahead:
         self._given += values
         return [Pruned._made(handle, each) for handle, each in zip(made, values, strict=True)]
 
-    def prune_columns(
-        self, columns: int, operators: int, file: np.ndarray, mapped: bool
-    ) -> dict[int, Pruned]:
-        """Prune the kernels of a file.
+    def prune_columns(self, columns: int | None, file: np.ndarray, mapped: bool) -> None:
+        """Prune the kernels of a file for its units, if one of them has zeros.
 
         Args:
             columns: What the native library has read of it.
-            operators: How many operators it has.
             file: Its bytes.
             mapped: Whether it is mapped, so that pages of it may be let go when they were read.
-
-        Returns:
-            What is not zero, by the numbers of tensors; of those kernels that are float32 there.
-            Nothing where none of them seems to have zeros.
         """
-        tensors, made = (ctypes.c_int32 * operators)(), (ctypes.c_void_p * operators)()
-        prune = self._library.secateur_prune_columns
-        count = prune(self._handle, columns, _MAPPED if mapped else 0, tensors, made)
+        flags = _MAPPED if mapped else 0
+        _native.check(self._library.secateur_prune_columns(self.handle, columns, flags))
         self._given.append(file)
-        return {tensors[i]: Pruned._made(made[i] or 0, file) for i in range(_native.check(count))}
 
     def pack(self, pruned: Pruned, weights: np.ndarray) -> None:
         """Pack all of these weights for a convolution with one output pixel.
@@ -160,9 +143,9 @@ class Ahead:
             weights: The same array as then.
         """
         self._given += [pruned, weights]
-        _native.check(self._library.secateur_pack_ahead(self._handle, pruned.handle))
+        _native.check(self._library.secateur_pack_ahead(self.handle, pruned.handle))
 
     def __del__(self) -> None:
-        if self._handle is not None:
-            self._library.secateur_ahead_free(self._handle)
-            self._handle = None
+        if self.handle is not None:
+            self._library.secateur_ahead_free(self.handle)
+            self.handle = None

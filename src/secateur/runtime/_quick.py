@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +20,8 @@ from secateur.litert._schema import fields_of
 from secateur.litert._unpack import Reader, are_numbers
 from secateur.litert.graph import bits, builtin, code_name, opcode_names, text
 from secateur.runtime import _native
-from secateur.runtime._pruned import Ahead, Pruned
+from secateur.runtime._arguments import numbers_of
+from secateur.runtime._pruned import Ahead
 from secateur.runtime._signatures import CFile, Column
 from secateur.runtime._sound import rules_of
 
@@ -34,13 +35,11 @@ class Read(NamedTuple):
         head: A `ModelT` without its subgraph and buffers.
         columns: The subgraph.
         ahead: Who prunes its kernels, where that is asked for.
-        pruned: What is not zero of them, by the numbers of tensors.
     """
 
     head: Any
     columns: Columns
     ahead: Ahead | None
-    pruned: dict[int, Pruned]
 
 
 def read_quickly(data: memoryview, prune: bool = False, mapped: bool = False) -> Read | None:
@@ -73,18 +72,19 @@ def _read(data: memoryview, prune: bool, mapped: bool) -> Read:
         raise ValueError("it should be read into objects")
     head.subgraphs = head.buffers = None
     graph = graphs + 4 + reader.unsigned(graphs + 4)
-    found = _Found(data, graph, buffers, head.operatorCodes)
+    found = NativeColumns(data, graph, buffers, head.operatorCodes)
     ahead = Ahead() if prune else None
-    pruned = found.prune(ahead, mapped) if ahead else {}
+    if ahead is not None:
+        ahead.prune_columns(found.handle, found.memory, mapped)
     columns = _columns(reader, opcode_names(head), found)
     for tensor in columns.sparse:
         check_tensor(columns, tensor)
     check_head(head, reader.vector(buffers, 4), [len(columns.types)])
-    return Read(head, columns, ahead, pruned)
+    return Read(head, columns, ahead)
 
 
-class _Found:
-    """What the native library finds.
+class NativeColumns:
+    """What the native library finds, and goes on reading.
 
     Args:
         data: The file.
@@ -94,41 +94,40 @@ class _Found:
 
     Raises:
         ValueError: If something is wrong with it, or rare.
+
+    Attributes:
+        handle: What the library calls it.
+        memory: The bytes of the file.
     """
 
     def __init__(self, data: memoryview, graph: int, buffers: int, codes: list[Any]) -> None:
         self._library = _native.library()
-        self._handle: Any = None
+        self.handle: int | None = None
         memory, bits = np.frombuffer(data, np.uint8), _type_bits()
-        kinds, rules = _ints(map(builtin, codes)), _ints(map(rules_of, map(code_name, codes)))
+        kinds = numbers_of(map(builtin, codes))
+        rules = numbers_of(map(rules_of, map(code_name, codes)))
         where = memory.ctypes.data, len(data), graph, buffers
         file = CFile(*where, kinds, rules, len(codes), bits, len(bits))
-        self._handle = self._library.secateur_columns_read(file)
-        if not self._handle:
+        self.handle = self._library.secateur_columns_read(file)
+        if not self.handle:
             _native.check(_native.INVALID)
-        self._memory = memory  # where it goes on reading
+        self.memory = memory
 
     def __del__(self) -> None:
-        if self._handle:
-            self._library.secateur_columns_free(self._handle)
-            self._handle = None
+        if self.handle:
+            self._library.secateur_columns_free(self.handle)
+            self.handle = None
 
     def column(self, name: int) -> list[int]:
         """One of the columns."""
         length = ctypes.c_int64()
-        numbers = self._library.secateur_columns_get(self._handle, name, length)
-        return numbers[: length.value]
-
-    def prune(self, ahead: Ahead, mapped: bool) -> dict[int, Pruned]:
-        """Have the kernels of convolutions pruned."""
-        operators = len(self.column(Column.CODE))
-        return ahead.prune_columns(self._handle, operators, self._memory, mapped)
+        return self._library.secateur_columns_get(self.handle, name, length)[: length.value]
 
     def names(self) -> bytes:
         """The names of all tensors, one behind the other."""
         length = ctypes.c_int64()
         return ctypes.string_at(
-            self._library.secateur_columns_names(self._handle, length), length.value
+            self._library.secateur_columns_names(self.handle, length), length.value
         )
 
     def lists(self, lengths: int, numbers: int) -> list[list[int]]:
@@ -140,14 +139,24 @@ class _Found:
     def infer(
         self, given: Sequence[Dims], places: Sequence[int], targets: Mapping[int, Sequence[int]]
     ) -> list[Dims | None] | None:
-        """The shapes of all tensors, as `Columns` says."""
+        """Find the shapes of all tensors for other shapes of the inputs.
+
+        Args:
+            given: The shapes of the inputs, in their order.
+            places: The operators that matter.
+            targets: The shapes that some reshapes have as targets, instead of what they read.
+
+        Returns:
+            The shapes, None for tensors that nothing writes. None as a whole where there is no rule
+            for an operator, or it does not take such inputs.
+        """
         parts = (
-            _ints(n for dims in given for n in (len(dims), *dims)),
-            _ints(places),
-            _ints(n for place, dims in targets.items() for n in (1 + len(dims), place, *dims)),
+            numbers_of(n for dims in given for n in (len(dims), *dims)),
+            numbers_of(places),
+            numbers_of(n for place, dims in targets.items() for n in (1 + len(dims), place, *dims)),
         )
         arguments = (x for part in parts for x in (part, len(part)))
-        status = self._library.secateur_columns_infer(self._handle, *arguments)
+        status = self._library.secateur_columns_infer(self.handle, *arguments)
         if status == _native.INVALID:
             return None
         _native.check(status)
@@ -157,19 +166,21 @@ class _Found:
             end += max(length, 0)
         return shapes
 
-
-def _ints(numbers: Iterable[int]) -> ctypes.Array[ctypes.c_int32]:
-    found = [*numbers]
-    return (ctypes.c_int32 * len(found))(*found)
+    def set_shapes(self, shapes: Sequence[Dims | None]) -> None:
+        """Say the shapes of all tensors, where somebody else has found them."""
+        lengths = numbers_of(-1 if dims is None else len(dims) for dims in shapes)
+        words = numbers_of(n for dims in shapes for n in dims or ())
+        set_shapes = self._library.secateur_columns_set_shapes
+        _native.check(set_shapes(self.handle, lengths, len(lengths), words, len(words)))
 
 
 @functools.cache
 def _type_bits() -> ctypes.Array[ctypes.c_int32]:
     """How many bits a value of each type takes; later types than these are left to the other reader."""
-    return _ints(bits(number) or 0 for number in range(32))
+    return numbers_of(bits(number) or 0 for number in range(32))
 
 
-def _columns(reader: Reader, names: list[str], found: _Found) -> Columns:
+def _columns(reader: Reader, names: list[str], found: NativeColumns) -> Columns:
     flags = found.column(Column.FLAGS)
     positions = found.column(Column.POSITION)
     names_of, ends = (
@@ -204,11 +215,11 @@ def _columns(reader: Reader, names: list[str], found: _Found) -> Columns:
         tensor=tensor,
         name=name,
         data=data,
-        infer=found.infer,
+        native=found,
     )
 
 
-def _options(reader: Reader, found: _Found) -> list[Any]:
+def _options(reader: Reader, found: NativeColumns) -> list[Any]:
     """The options of operators; those that are nothing but the same numbers are read once."""
     (field,) = (field for field in fields_of("Operator") if field.name == "builtinOptions")
     kinds, positions, same = map(

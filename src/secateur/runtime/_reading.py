@@ -12,15 +12,17 @@ import numpy as np
 from secateur.litert._columns import Dims
 from secateur.litert.graph import DTYPES, FLOAT16, FLOAT32, INT8, INT32, shaped, typed
 from secateur.runtime._opening import Opened, open_file
-from secateur.runtime._pruned import Ahead, Pruned
+from secateur.runtime._pruned import Ahead
+from secateur.runtime._quick import NativeColumns
 from secateur.runtime._reshapes import targets, write_targets
+from secateur.runtime._signatures import Column
 
 
 class Graph:
     """The main subgraph of a file with the shapes that its tensors have for the inputs at hand.
 
     Args:
-        opened: The file.
+        opened: The file, which the native library has read as well.
 
     Attributes:
         head: A `ModelT`, perhaps without its subgraphs and buffers.
@@ -39,6 +41,9 @@ class Graph:
     def __init__(self, opened: Opened) -> None:
         self.head, self._load = opened.head, opened.load
         self._columns = columns = opened.graphs[0]
+        assert columns.native is not None
+        #: The same for the native library.
+        self.native: NativeColumns = columns.native
         self.stored = len(columns.types)
         self.types, self.dims = [*columns.types], [*columns.shapes]
         self.kinds, self.options = columns.kinds, columns.options
@@ -55,17 +60,17 @@ class Graph:
             for tensor in written
             if tensor >= 0
         }
-        self._fixed = targets(columns, self.writers, self.numbers)
-        for place, target in self._fixed.items():
+        #: The targets of reshapes that do not depend on what they read, by their places.
+        self.fixed = targets(columns, self.writers, self.numbers)
+        for place, target in self.fixed.items():
             self.reads[place] = [self.reads[place][0], self._add(np.array(target, np.int32))]
-        self.packed = self._find_packed()
+        #: For each tensor that operators only unpack from a constant: that constant.
+        self.packed = {
+            t: source for t, source in enumerate(self.native.column(Column.PACKED)) if source >= 0
+        }
         self.shapes: list[Dims | None] = [None] * len(self.types)
         self.known = 0
-        #: Tensors as images, as far as somebody asked: channels, height, width.
-        self.images: dict[int, tuple[int, int, int]] = {}
-        #: Weights without their zeros, as far as somebody asked.
-        self.pruned: dict[int, Pruned] = {**opened.pruned}
-        #: Who looks for them, if anybody does.
+        #: Who looks for zeros in weights, if anybody does.
         self.ahead: Ahead | None = opened.ahead
 
     @functools.cached_property
@@ -77,16 +82,6 @@ class Graph:
                 wanted.update(self.reads[place])
                 places.append(place)
         return places[::-1]
-
-    @functools.cached_property
-    def readers(self) -> dict[int, list[int]]:
-        """Those of them that read each tensor; one that reads it twice counts twice."""
-        found: dict[int, list[int]] = {}
-        for place in self.needed:
-            for tensor in self.reads[place]:
-                if tensor >= 0:
-                    found.setdefault(tensor, []).append(place)
-        return found
 
     def _add(self, values: np.ndarray) -> int:
         """Add a constant that is not in the file; return its number."""
@@ -101,7 +96,7 @@ class Graph:
     def model(self) -> Any:
         """The file as objects, with the same tensors as here; not to be changed."""
         model = self._load()
-        write_targets(model, self._fixed)
+        write_targets(model, self.fixed)
         return model
 
     def tensor(self, tensor: int) -> Any:
@@ -136,17 +131,6 @@ class Graph:
         first = self.shapes[self.inputs[0]] if self.inputs else None
         return first[0] if first else 1
 
-    def _find_packed(self) -> dict[int, int]:
-        """For each tensor that an operator unpacks from a constant: that constant."""
-        found: dict[int, int] = {}
-        for kind, inputs, outputs in zip(self.kinds, self.reads, self.writes, strict=True):
-            if kind not in ("DENSIFY", "DEQUANTIZE") or len(inputs) != 1 or len(outputs) != 1:
-                continue
-            source = found.get(inputs[0], inputs[0])
-            if source >= 0 and self.is_stored(source) and outputs[0] not in self.outputs:
-                found[outputs[0]] = source
-        return found
-
     def is_stored(self, tensor: int) -> bool:
         """Whether a tensor's values are in the file itself."""
         return self._stored[tensor]
@@ -161,26 +145,18 @@ class Graph:
             The shape of each tensor, None for those that nothing writes; or None as a whole where
             the native library has no rule for an operator, or it does not take such inputs.
         """
-        if self._columns.infer is None:
-            return None
         inputs = [given[tensor] for tensor in self.inputs]
-        found = self._columns.infer(inputs, self.needed, self._fixed)
+        found = self.native.infer(inputs, self.needed, self.fixed)
         return None if found is None else [*found, *self.dims[self.stored :]]
 
-    def is_plain(self, tensor: int) -> bool:
-        """Whether a tensor's values are in the file as they are used: float32, and all of them."""
-        if tensor < 0 or not self.is_stored(tensor):
-            return False
-        return self.types[tensor] == FLOAT32 and not self.is_sparse(tensor)
+    def set_shapes(self, shapes: list[Dims | None], known: int) -> None:
+        """Set the shapes of all tensors to what somebody else has found."""
+        self.shapes, self.known = shapes, known
+        self.native.set_shapes(shapes[: self.stored])
 
     def is_constant(self, tensor: int) -> bool:
         """Whether a tensor's values are in the file, packed or not."""
         return tensor in self.packed or self.is_stored(tensor)
-
-    def is_unpacking(self, place: int) -> bool:
-        """Whether an operator only unpacks a constant."""
-        outputs = self.writes[place]
-        return len(outputs) == 1 and outputs[0] in self.packed
 
     def constant(self, tensor: int) -> np.ndarray | None:
         """The values of a constant of float32, unpacked; None where it is none."""
@@ -199,17 +175,6 @@ class Graph:
         if DTYPES.get(self.types[tensor]) not in ("int32", "int64"):
             return None
         return self.values(tensor).ravel().tolist()
-
-    def shape(self, tensor: int) -> Dims | None:
-        """A tensor's shape; None where it is not known, or where it is not of float32."""
-        if tensor < 0 or self.types[tensor] != FLOAT32:
-            return None
-        return self.shapes[tensor]
-
-    def only_reader(self, tensor: int) -> int | None:
-        """The one operator that reads a tensor, once; None where several do, or the caller does."""
-        places = self.readers.get(tensor, [])
-        return places[0] if len(places) == 1 and tensor not in self.outputs else None
 
 
 def read_graph(source: str | bytes, prune: bool = False) -> Graph:

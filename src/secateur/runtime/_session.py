@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from secateur.runtime._costs import Costs
-from secateur.runtime._operations import Convolution, Depthwise
-from secateur.runtime._partition import Segment, choose, leave_out_zeros, segments
+from secateur.runtime._partition import Prices, Segment, choose, segments
 from secateur.runtime._program import Addresses, Program, isas
 from secateur.runtime._reading import Graph
-from secateur.runtime._steps import LiteRTStep, NativeStep, Place, Refused, Step, connect
-from secateur.runtime._terms import Reason
-from secateur.runtime._units import Unit, find_units
+from secateur.runtime._reasons import Reason
+from secateur.runtime._steps import LiteRTStep, NativeStep, Place, Step, connect
+from secateur.runtime._units import Refused, Unit, Units
 
 if TYPE_CHECKING:
     from secateur.runtime.plan import Plan
@@ -42,18 +42,20 @@ class Session:
         threads: int,
         always: bool = False,
     ) -> None:
-        units = find_units(graph)
-        costs = Costs(Program().isa, isas()[0], graph.batch, threads)
-        leave_out_zeros(graph, units, costs)
+        units = Units(graph)
+        costs = Costs(Program().isa, isas()[0], threads)
+        natively, in_litert = units.price(costs.native, costs.litert, threads)
+        prices = Prices(natively, in_litert, costs.seam)
         while True:
-            sides = choose(graph, units, costs, always)
-            parts = segments(graph, units, sides)
+            sides = choose(graph, units.all, prices, always)
+            parts = segments(graph, units.all, sides)
             try:
-                self.steps = self._build(graph, parts, threads)
+                self.steps = self._build(graph, parts, units, threads)
                 break
             except Refused as refused:
                 unit, said = refused.args
-                unit.operation, unit.reason = None, f"LiteRT: the native library says: {said}"
+                unit.native, unit.reason = False, f"LiteRT: the native library says: {said}"
+                natively[unit.number] = math.inf
         self.native = any(sides)
         self._places, self._copied = connect(self.steps, graph, front)
         self._front = {tensor: front[tensor] for tensor in self._copied}
@@ -87,7 +89,9 @@ class Session:
 
     def _described(self, layer: _Layer) -> dict[str, Any]:
         step = self.steps[layer.segment] if self.steps else None
-        kernel = step.kernel(layer.output) if isinstance(step, NativeStep) else ""
+        kernel = ""
+        if isinstance(step, NativeStep) and layer.output is not None:
+            kernel = step.kernel(layer.output)
         return {
             "name": "" if layer.output is None else self._name(layer.output),
             "operators": tuple(self._kinds[place] for place in layer.places),
@@ -101,10 +105,12 @@ class Session:
         }
 
     @staticmethod
-    def _build(graph: Graph, parts: list[Segment], threads: int) -> list[Step]:
+    def _build(graph: Graph, parts: list[Segment], units: Units, threads: int) -> list[Step]:
         if not any(part.native for part in parts):
             return []  # LiteRT runs the whole file
-        native = [NativeStep(graph, part, threads) if part.native else None for part in parts]
+        native = [
+            NativeStep(graph, part, units, threads) if part.native else None for part in parts
+        ]
         return [
             step if step is not None else LiteRTStep(graph, part, threads)
             for step, part in zip(native, parts, strict=True)
@@ -176,16 +182,13 @@ class _Layer(NamedTuple):
 
 
 def _layer(unit: Unit, part: Segment, number: int) -> _Layer:
-    operation = unit.operation
-    weights = operation.weights if isinstance(operation, Convolution) else None
-    sparse = part.native and isinstance(operation, Convolution) and operation.sparse
-    if part.native and sparse:
+    sparse = part.native and unit.sparse
+    if sparse:
         reason = Reason.SPARSE
     elif part.native:
-        mixed = weights is not None and not isinstance(operation, Depthwise)
+        mixed = unit.zeros is not None and not unit.depthwise
         reason = Reason.DENSE if mixed else Reason.WITH_OTHERS
     else:
         reason = unit.reason or Reason.COST
     output = unit.outputs[0] if unit.outputs else None
-    zeros = None if weights is None else weights.zeros
-    return _Layer(output, unit.places, number, part.native, zeros, sparse, reason)
+    return _Layer(output, unit.places, number, part.native, unit.zeros, sparse, reason)

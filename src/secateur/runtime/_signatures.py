@@ -56,6 +56,25 @@ class Column:
     OPTIONS_SAME = 19
     INFERRED_LENGTH = 20
     INFERRED = 21
+    PACKED = 22
+
+
+class UnitColumn:
+    """What is said of units."""
+
+    PLACES = 0
+    PLACE = 1
+    INPUTS = 2
+    INPUT = 3
+    OUTPUTS = 4
+    OUTPUT = 5
+    REASON = 6
+    FLAGS = 7
+    WEIGHTS = 8
+    NONZEROS = 9
+    BUILT_WRITTEN = 10
+    BUILT_INPUT = 11
+    BUILT_SHAPE = 12
 
 
 class Binary(IntEnum):
@@ -125,6 +144,36 @@ class CWindow(ctypes.Structure):
     )
 
 
+class CRates(ctypes.Structure):
+    """A `secateur_rates`: how fast one side is; all but those in nanoseconds are counts a nanosecond.
+
+    Args:
+        weight: Nanoseconds that each weight of a convolution costs, however few the pixels.
+        nonzero: The same where only the weights that are not zero are stored, for each of them.
+        dense: Multiply-adds of 1x1 convolutions with all weights.
+        windowed: The same of convolutions with larger kernels.
+        sparse: The same with the non-zero weights only.
+        depthwise: The same of depthwise convolutions.
+        image: Values that a convolution writes, or a depthwise one reads, beside its arithmetic.
+        stream: Values that simple operations write.
+        function: Values that functions such as swish write.
+        pool: Values under the windows of poolings.
+        call: Nanoseconds that an operation takes at least.
+        thread: What each further thread adds to the speed of the first, measured with two.
+    """
+
+    _fields_ = tuple(
+        (name, c_double)
+        for name in (
+            *("weight", "nonzero", "dense", "windowed", "sparse", "depthwise"),
+            *("image", "stream", "function", "pool", "call", "thread"),
+        )
+    )
+
+
+#: `secateur_unpack`.
+CUnpack = ctypes.CFUNCTYPE(c_int32, c_int32, POINTER(c_void_p), POINTER(c_int64))
+
 _I, _L, _P = c_int32, c_int64, c_void_p
 # Arrays are handed over as addresses; whoever calls keeps them alive.
 _FLOATS = _INTS = c_void_p
@@ -139,6 +188,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "secateur_peak": (c_double, [c_char_p]),
     "secateur_columns_read": (_P, [POINTER(CFile)]),
     "secateur_columns_infer": (_I, [_P, _INTS, _L, _INTS, _L, _INTS, _L]),
+    "secateur_columns_set_shapes": (_I, [_P, _INTS, _L, _INTS, _L]),
     "secateur_columns_get": (POINTER(c_int32), [_P, _I, POINTER(c_int64)]),
     "secateur_columns_names": (_P, [_P, POINTER(c_int64)]),
     "secateur_columns_free": (None, [_P]),
@@ -148,15 +198,19 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "secateur_pruned_free": (None, [_P]),
     "secateur_ahead_create": (_P, []),
     "secateur_prune_ahead": (_I, [_P, _I, _P, _P, _P, _I, _P]),
-    "secateur_prune_columns": (_I, [_P, _P, _I, _INTS, _P]),
+    "secateur_prune_columns": (_I, [_P, _P, _I]),
     "secateur_pack_ahead": (_I, [_P, _P]),
     "secateur_ahead_free": (None, [_P]),
+    "secateur_units_find": (_I, [_P, _P, _P, _INTS, _L, _INTS, _L, _I, CUnpack]),
+    "secateur_units_get": (POINTER(c_int32), [_P, _I, POINTER(c_int64)]),
+    "secateur_units_price": (_I, [_P, POINTER(CRates), POINTER(CRates), _I, _P, _P]),
+    "secateur_units_build": (_I, [_P, _P, _INTS, _L, _INTS, _L, POINTER(c_int32)]),
+    "secateur_units_free": (None, [_P]),
     "secateur_create": (_P, [c_char_p]),
     "secateur_destroy": (None, [_P]),
     "secateur_input": (_I, [_P, _I, _I, _I]),
     "secateur_output": (_I, [_P, _I, _I, _I]),
     "secateur_value": (_I, [_P, _I, _I, _I]),
-    "secateur_values": (_I, [_P, _INTS, _I]),
     "secateur_constant": (_I, [_P, _I, _I, _I, _FLOATS, _L]),
     "secateur_to_chw": (_I, [_P, _I, _I]),
     "secateur_to_nhwc": (_I, [_P, _I, _I]),

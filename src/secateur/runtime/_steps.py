@@ -9,21 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from secateur.runtime import _litert
-from secateur.runtime._native import NativeError
-from secateur.runtime._operations import Convolution
 from secateur.runtime._partition import Segment
 from secateur.runtime._program import Addresses, Program
 from secateur.runtime._reading import Graph
-from secateur.runtime._units import Unit
+from secateur.runtime._units import Units
 
 #: The name of operations that move data between layouts.
 SEAM = "seam"
 #: Gives the array that a tensor's values are in, in LiteRT's shape.
 Place = Callable[[], np.ndarray]
-
-
-class Refused(Exception):
-    """The native library does not take a unit; the arguments are the unit and what it said."""
 
 
 class NativeStep:
@@ -32,34 +26,21 @@ class NativeStep:
     Args:
         graph: The graph.
         segment: A native segment of it.
+        units: All units of the graph.
         threads: How many threads to use.
 
     Raises:
         Refused: If the native library does not take one of the units.
     """
 
-    def __init__(self, graph: Graph, segment: Segment, threads: int) -> None:
+    def __init__(self, graph: Graph, segment: Segment, units: Units, threads: int) -> None:
         self.inputs, self.outputs = segment.inputs, segment.outputs
-        self.threads = threads
+        self.threads, self.batch = threads, graph.batch
         self.program = Program()
-        #: The tensor that each of the program's operations writes, None where it only changes a layout.
-        self._written: list[int | None] = []
+        #: The inputs as the program takes them, and the tensor that each of its operations writes, -1
+        #: where it only changes a layout.
+        self._order, self._written = units.build(self.program, segment.units, segment.outputs)
         self._name = graph.name
-        values: dict[int, int] = {}
-        self._order: list[int] = []  # the inputs as the program takes them
-        self._shapes: list[tuple[int, int, int]] = []
-        for unit, out in zip(segment.units, self._outs(segment.units), strict=True):
-            try:
-                self._add(unit, out, values, segment)
-            except NativeError as error:
-                raise Refused(unit, str(error)) from error
-        self._out_shapes = []
-        for tensor in segment.outputs:
-            channels, height, width = _target(segment, tensor)
-            self.program.to_nhwc(values[tensor], self.program.output((channels, height, width)))
-            self._out_shapes.append((height, width, channels))
-            self._written.append(None)
-        self.batch = graph.batch
         self.program.finalize(graph.batch)
         self.weight_bytes = self.program.weight_bytes
         self.arena_bytes = self.program.arena_bytes
@@ -67,14 +48,14 @@ class NativeStep:
     @functools.cached_property
     def names(self) -> list[str]:
         """What each of the program's operations belongs to: the layer's name, or a seam."""
-        return [SEAM if tensor is None else self._name(tensor) for tensor in self._written]
+        return [SEAM if tensor < 0 else self._name(tensor) for tensor in self._written]
 
     @functools.cached_property
     def labels(self) -> list[str]:
         """What each of the program's operations runs."""
         return [self.program.describe(i) for i in range(self.program.operations)]
 
-    def kernel(self, tensor: int | None) -> str:
+    def kernel(self, tensor: int) -> str:
         """What runs the operation that writes a tensor."""
         return self.labels[self._written.index(tensor)]
 
@@ -82,34 +63,6 @@ class NativeStep:
     def work(self) -> list[int]:
         """The multiply-adds of each for one image."""
         return [self.program.multiply_adds(i) for i in range(self.program.operations)]
-
-    def _outs(self, units: list[Unit]) -> Sequence[int | None]:
-        """A value for what each unit writes; None where one of them is too large."""
-        try:
-            return self.program.values([unit.operation.target for unit in units if unit.operation])
-        except NativeError:
-            return [None] * len(units)
-
-    def _add(self, unit: Unit, out: int | None, values: dict[int, int], segment: Segment) -> None:
-        operation = unit.operation
-        assert operation is not None
-        for tensor, shape in zip(operation.inputs, operation.sources, strict=True):
-            if tensor in values:
-                continue
-            channels, height, width = shape
-            value = self.program.input(shape)
-            self._shapes.append((height, width, channels))
-            self._order.append(tensor)
-            if not _only_convolutions(segment, tensor):
-                inner = self.program.value(shape)
-                self.program.to_chw(value, inner)
-                self._written.append(None)
-                value = inner
-            values[tensor] = value
-        out = self.program.value(operation.target) if out is None else out
-        values[operation.output] = out
-        operation.emit(self.program, values, out)
-        self._written.append(operation.output)
 
     def run(self, places: Mapping[int, Place], seconds: np.ndarray | None = None) -> None:
         """Read the inputs where they are and write the outputs where they belong."""
@@ -123,11 +76,11 @@ class NativeStep:
         """Where the inputs are and the outputs belong. LiteRT keeps its memory while nobody looks."""
         inputs = [
             places[tensor]().reshape(self.batch, *shape)
-            for tensor, shape in zip(self._order, self._shapes, strict=True)
+            for tensor, shape in zip(self._order, self.program.in_shapes, strict=True)
         ]
         outputs = [
             places[tensor]().reshape(self.batch, *shape)
-            for tensor, shape in zip(self.outputs, self._out_shapes, strict=True)
+            for tensor, shape in zip(self.outputs, self.program.out_shapes, strict=True)
         ]
         return self.program.addresses(inputs, outputs)
 
@@ -176,26 +129,6 @@ class LiteRTStep:
 
 
 Step = NativeStep | LiteRTStep
-
-
-def _only_convolutions(segment: Segment, tensor: int) -> bool:
-    """Whether one convolution reads an input of a segment and nothing else does."""
-    readers = [unit.operation for unit in segment.units if tensor in unit.inputs]
-    first = readers[0] if len(readers) == 1 else None
-    return (
-        isinstance(first, Convolution)
-        and first.reads_channels_last
-        and first.inputs.count(tensor) == 1
-        and first.inputs[0] == tensor
-        and tensor not in segment.outputs
-    )
-
-
-def _target(segment: Segment, tensor: int) -> tuple[int, int, int]:
-    for unit in segment.units:
-        if unit.operation is not None and unit.operation.output == tensor:
-            return unit.operation.target
-    raise KeyError(tensor)
 
 
 def connect(

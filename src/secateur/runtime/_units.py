@@ -1,174 +1,216 @@
 """A graph as units: groups of operators that run together, natively as one operation or in LiteRT."""
 
-from secateur.runtime._forms import IDENTITY, Window
-from secateur.runtime._lowering import lower, swish
-from secateur.runtime._operations import (
-    Convolution,
-    Elementwise,
-    Operation,
-    Padding,
-    Unary,
-)
+from __future__ import annotations
+
+import ctypes
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from secateur.runtime import _native
+from secateur.runtime._arguments import floats, numbers_of
+from secateur.runtime._program import Program
 from secateur.runtime._reading import Graph
-from secateur.runtime._signatures import Binary
-from secateur.runtime._terms import NotNative, Reason
+from secateur.runtime._reasons import NATIVE_REASONS
+from secateur.runtime._signatures import CRates, CUnpack, UnitColumn
+
+_NATIVE, _DEPTHWISE, _SPARSE = 1, 2, 4
 
 
 class Unit:
     """Operators that run together.
 
     Args:
+        number: Its place among the units.
         places: The operators, in their order.
         inputs: The tensors they read from elsewhere, constants left out.
         outputs: The tensors they write that others read.
-        operation: What they are natively; None where they can only run in LiteRT.
-        reason: Why they can run only there, one of `Reason`, or "".
+        native: Whether they can run natively.
+        reason: Why they can run only in LiteRT, one of `Reason`, or "".
+        zeros: The share of zeros among their weights; None without any.
+        depthwise: Whether they are a depthwise convolution.
+
+    Attributes:
+        sparse: Whether they leave zeros out, natively; known with their costs.
     """
 
     def __init__(
         self,
+        number: int,
         places: list[int],
         inputs: list[int],
         outputs: list[int],
-        operation: Operation | None,
+        native: bool = True,
         reason: str = "",
+        zeros: float | None = None,
+        depthwise: bool = False,
     ) -> None:
-        self.places, self.inputs, self.outputs = places, inputs, outputs
-        self.operation, self.reason = operation, reason
+        self.number, self.places, self.inputs, self.outputs = number, places, inputs, outputs
+        self.native, self.reason, self.zeros = native, reason, zeros
+        self.depthwise, self.sparse = depthwise, False
 
 
-def find_units(graph: Graph) -> list[Unit]:
-    """Group the operators of a graph.
+class Refused(Exception):
+    """The native library does not take a unit; the arguments are the unit and what it said."""
+
+
+class _Unpacker:
+    """Gives constants to the native library, which does not unpack any."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._last: np.ndarray | None = None  # lives until the next one
+        self._error: Exception | None = None
+
+    def values(self, tensor: int, values: Any, count: Any) -> int:
+        """Give one; a `secateur_unpack`."""
+        try:
+            found = self._graph.constant(tensor)
+            self._last = None if found is None else floats(found)
+        except Exception as error:  # it cannot pass through the library: `finish` raises it
+            self._error = error
+            return _native.OUT_OF_MEMORY
+        if self._last is None:
+            return _native.INVALID
+        values[0], count[0] = self._last.ctypes.data, self._last.size
+        return 0
+
+    def finish(self) -> None:
+        """Keep nothing, and raise what went wrong."""
+        error, self._error, self._last = self._error, None, None
+        if error is not None:
+            raise error
+
+
+class Units:
+    """The operators of a graph as units, in an order in which they can run.
+
+    Operators that only unpack constants, and those whose results nobody needs, are in none. Which
+    operators are one unit, and what they need to be to run natively, the native library knows.
 
     Args:
-        graph: The graph.
+        graph: The graph with its shapes.
 
-    Returns:
-        The units in an order in which they can run. Operators that only unpack constants, and
-        those whose results nobody needs, are in none.
+    Raises:
+        MemoryError: If there is not enough memory; by methods, too.
     """
-    units: dict[int, Unit] = {}  # by the place of their last operator
-    for place in graph.needed:
-        if place not in units and not graph.is_unpacking(place):
-            unit = _swish(graph, place) or _single(graph, place, place < graph.known)
-            units[unit.places[-1]] = unit
-    _fuse(graph, units)
-    # Now, as until here another thread was at it; from behind, as that one comes from the front.
-    for unit in reversed(units.values()):
-        if isinstance(unit.operation, Convolution) and unit.operation.weights.pruned.count is None:
-            unit.operation, unit.reason = None, Reason.TYPE
-    return list(units.values())
 
+    def __init__(self, graph: Graph) -> None:
+        self._library = _native.library()
+        self._graph = graph  # the native library reads what it holds
+        self._unpacker = _Unpacker(graph)
+        self._unpack = CUnpack(self._unpacker.values)  # not of this object, which it would keep
+        self._handle: int | None = None
+        handle, needed, fixed = ctypes.c_void_p(), numbers_of(graph.needed), numbers_of(graph.fixed)
+        self._check(
+            self._library.secateur_units_find(
+                ctypes.byref(handle),
+                graph.native.handle,
+                None if graph.ahead is None else graph.ahead.handle,
+                *(needed, len(needed), fixed, len(fixed)),
+                graph.known,
+                self._unpack,
+            )
+        )
+        self._handle = handle.value
+        self.all = self._read()
 
-def _single(graph: Graph, place: int, known: bool) -> Unit:
-    try:
-        if not known:
-            raise NotNative(Reason.UNKNOWN)
-        operation = lower(graph, place)
-    except NotNative as answer:
-        reads = dict.fromkeys(i for i in graph.reads[place] if i >= 0 and not graph.is_constant(i))
-        writes = [i for i in graph.writes[place] if i >= 0]
-        return Unit([place], list(reads), writes, None, str(answer))
-    return Unit([place], list(dict.fromkeys(operation.inputs)), [operation.output], operation)
+    def __del__(self) -> None:
+        if self._handle is not None:
+            self._library.secateur_units_free(self._handle)
+            self._handle = None
 
+    def _check(self, status: int) -> None:
+        self._unpacker.finish()
+        _native.check(status)
 
-def _swish(graph: Graph, place: int) -> Unit | None:
-    """X * sigmoid(x) as one function; None where an operator is no such sigmoid."""
-    if graph.kinds[place] != "LOGISTIC" or len(graph.writes[place]) != 1:
-        return None
-    (sigmoid,) = graph.writes[place]
-    product = graph.only_reader(sigmoid)
-    if product is None or graph.kinds[product] != "MUL" or product >= graph.known:
-        return None
-    if sorted(graph.reads[product]) != sorted((*graph.reads[place], sigmoid)):
-        return None
-    try:
-        operation = swish(graph, place, product)
-    except NotNative:
-        return None
-    return Unit([place, product], [*operation.inputs], [operation.output], operation)
+    def _column(self, name: int) -> list[int]:
+        length = ctypes.c_int64()
+        return self._library.secateur_units_get(self._handle, name, length)[: length.value]
 
+    def _lists(self, lengths: int, numbers: int) -> list[list[int]]:
+        ends = itertools.accumulate(self._column(lengths), initial=0)
+        flat = self._column(numbers)
+        return [flat[begin:end] for begin, end in itertools.pairwise(ends)]
 
-def _fuse(graph: Graph, units: dict[int, Unit]) -> None:
-    """Join operators that the native library runs in one pass, in the order of the graph."""
-    for place in list(units):
-        unit = units.get(place)
-        operation = None if unit is None else unit.operation
-        if unit is None or operation is None:
-            continue
-        if isinstance(operation, Unary):
-            _function(graph, units, unit, operation)
-        elif isinstance(operation, Convolution):
-            _pad(graph, units, unit, operation)
-        elif isinstance(operation, Elementwise):
-            _residual(graph, units, unit, operation)
+    def _read(self) -> list[Unit]:
+        columns = zip(
+            self._lists(UnitColumn.PLACES, UnitColumn.PLACE),
+            self._lists(UnitColumn.INPUTS, UnitColumn.INPUT),
+            self._lists(UnitColumn.OUTPUTS, UnitColumn.OUTPUT),
+            *map(
+                self._column,
+                (UnitColumn.REASON, UnitColumn.FLAGS, UnitColumn.WEIGHTS, UnitColumn.NONZEROS),
+            ),
+            strict=True,
+        )
+        return [
+            Unit(
+                *(number, places, inputs, outputs),
+                native=bool(flags & _NATIVE),
+                reason=NATIVE_REASONS[reason],
+                zeros=1 - nonzeros / weights if weights else None,
+                depthwise=bool(flags & _DEPTHWISE),
+            )
+            for number, (places, inputs, outputs, reason, flags, weights, nonzeros) in enumerate(
+                columns
+            )
+        ]
 
+    def price(
+        self, native: CRates, litert: CRates, threads: int
+    ) -> tuple[list[float], list[float]]:
+        """Find what each unit is thought to cost, and which leave out their zeros.
 
-def _writer(graph: Graph, units: dict[int, Unit], unit: Unit, tensor: int) -> Operation | None:
-    """The operation that writes a tensor, where nobody but a unit reads it."""
-    before = units.get(graph.writers.get(tensor, -1))
-    if before is None or tensor in graph.outputs:
-        return None
-    mine = all(place in unit.places for place in graph.readers[tensor])
-    return before.operation if mine else None
+        Args:
+            native: How fast the native library is.
+            litert: How fast LiteRT is.
+            threads: How many threads run.
 
+        Returns:
+            Nanoseconds natively, infinite where it cannot run there, and in LiteRT.
+        """
+        count = len(self.all)
+        natively, in_litert = (ctypes.c_double * count)(), (ctypes.c_double * count)()
+        price = self._library.secateur_units_price
+        self._check(price(self._handle, native, litert, threads, natively, in_litert))
+        for unit, flags in zip(self.all, self._column(UnitColumn.FLAGS), strict=True):
+            unit.sparse = bool(flags & _SPARSE)
+        return natively[:], in_litert[:]
 
-def _join(graph: Graph, units: dict[int, Unit], unit: Unit, operation: Operation) -> None:
-    """Make an operation that has taken on a unit's part in it; it runs where that ran."""
-    before = units.pop(graph.writers[operation.output])
-    unit.places = sorted(before.places + unit.places)
-    operation.output = unit.outputs[0]
-    unit.operation = operation
-    unit.inputs = list(dict.fromkeys(operation.inputs))
+    def build(
+        self, program: Program, units: Sequence[Unit], outputs: Sequence[int]
+    ) -> tuple[list[int], list[int]]:
+        """Add some units to a program, with inputs and outputs.
 
+        Args:
+            program: An empty program.
+            units: The units, in an order in which they can run.
+            outputs: The tensors that the program shall give.
 
-def _function(graph: Graph, units: dict[int, Unit], unit: Unit, unary: Unary) -> None:
-    """f(operation(x)): the function becomes a part of the operation."""
-    operation = _writer(graph, units, unit, unary.inputs[0])
-    if operation is not None and operation.then(unary.function):
-        _join(graph, units, unit, operation)
+        Returns:
+            The tensors that the program takes, and the one that each of its operations writes, -1
+            where it only changes a layout.
 
-
-def _pad(graph: Graph, units: dict[int, Unit], unit: Unit, convolution: Convolution) -> None:
-    """conv(pad(x)): the padding becomes the window's."""
-    padding = _writer(graph, units, unit, convolution.inputs[0])
-    if not isinstance(padding, Padding):
-        return
-    channels, height, width = padding.sources[0]
-    if padding.fill or padding.target[0] != channels:
-        return
-    top, left = padding.before[1:]
-    bottom = padding.target[1] - height - top
-    right = padding.target[2] - width - left
-    added = (top, left, bottom, right)
-    window = convolution.window
-    pads = [a + b for a, b in zip(window.padding, added, strict=True)]
-    if max(pads) >= 2**15:
-        return
-    convolution.window = Window(
-        window.kernel, window.stride, (pads[0], pads[1], pads[2], pads[3]), window.dilation
-    )
-    before = units.pop(graph.writers[padding.output])
-    convolution.inputs[0] = padding.inputs[0]
-    convolution.sources[0] = padding.sources[0]
-    unit.places = sorted(before.places + unit.places)
-    unit.inputs = list(dict.fromkeys(convolution.inputs))
-
-
-def _residual(graph: Graph, units: dict[int, Unit], unit: Unit, total: Elementwise) -> None:
-    """conv(x) + y: the sum becomes a part of the convolution that runs last."""
-    if total.function != Binary.ADD or total.constants or total.inputs[0] == total.inputs[1]:
-        return
-    for mine, other in sorted(((0, 1), (1, 0)), key=lambda pair: -_place(graph, total, pair[0])):
-        convolution = _writer(graph, units, unit, total.inputs[mine])
-        if not isinstance(convolution, Convolution) or total.sources[mine] != total.target:
-            continue
-        if convolution.add(total.inputs[other], total.sources[other]):
-            if total.activation != IDENTITY:
-                convolution.second = total.activation
-            _join(graph, units, unit, convolution)
-            return
-
-
-def _place(graph: Graph, operation: Operation, operand: int) -> int:
-    return graph.writers.get(operation.inputs[operand], -1)
+        Raises:
+            Refused: If the program does not take a unit; it is of no use then.
+        """
+        members, wanted = numbers_of(unit.number for unit in units), numbers_of(outputs)
+        failed = ctypes.c_int32()
+        build = self._library.secateur_units_build
+        arguments = self._handle, program.handle, members, len(members), wanted, len(wanted)
+        try:
+            self._check(build(*arguments, failed))
+        except _native.NativeError as error:
+            if failed.value < 0:
+                raise
+            raise Refused(self.all[failed.value], str(error)) from error
+        inputs, written = (
+            self._column(UnitColumn.BUILT_INPUT),
+            self._column(UnitColumn.BUILT_WRITTEN),
+        )
+        flat = iter(self._column(UnitColumn.BUILT_SHAPE))
+        program.set_ends(list(zip(flat, flat, flat, strict=True)), len(inputs))
+        return inputs, written

@@ -12,7 +12,7 @@ from secateur.litert.graph import DTYPES
 from secateur.runtime import _litert, _native
 from secateur.runtime._opening import Opened
 from secateur.runtime._reading import Graph
-from secateur.runtime._terms import Reason
+from secateur.runtime._reasons import Reason
 
 if TYPE_CHECKING:
     from secateur.runtime.profile import LayerTime
@@ -32,7 +32,10 @@ def why_not(opened: Opened, native: str) -> str | None:
         native: As for `Interpreter`.
 
     Returns:
-        One of `Reason`, or None.
+        One of `Reason`, or None; then the native library has read it.
+
+    Raises:
+        NativeMissingError: If the native library is asked for and not there.
     """
     if native == "never":
         return Reason.NEVER
@@ -42,7 +45,11 @@ def why_not(opened: Opened, native: str) -> str | None:
         return Reason.CUSTOM
     if opened.graphs[0].variables:
         return Reason.STATE
-    return None
+    if native == "always":
+        _native.library()
+    if not _native.available():
+        return Reason.MISSING
+    return Reason.RARE if opened.graphs[0].native is None else None
 
 
 def why_not_graph(graph: Graph, native: str) -> str | None:
@@ -51,9 +58,6 @@ def why_not_graph(graph: Graph, native: str) -> str | None:
     Args:
         graph: The graph.
         native: As for `Interpreter`.
-
-    Raises:
-        NativeMissingError: If the native library is asked for and not there.
     """
     if _STATEFUL.intersection(graph.kinds):
         return Reason.STATE
@@ -65,11 +69,7 @@ def why_not_graph(graph: Graph, native: str) -> str | None:
         return Reason.UNREADABLE
     if any(graph.is_constant(t) or graph.types[t] not in DTYPES for t in unique):
         return Reason.UNREADABLE
-    if native == "auto" and not _has_zeros(graph):
-        return Reason.NO_ZEROS
-    if native == "always":
-        _native.library()
-    return None if _native.available() else Reason.MISSING
+    return Reason.NO_ZEROS if native == "auto" and not _has_zeros(graph) else None
 
 
 def _has_zeros(graph: Graph) -> bool:

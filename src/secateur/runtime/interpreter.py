@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from secateur.runtime import _whole
-from secateur.runtime._convolutions import prune_ahead
 from secateur.runtime._ends import Ends
 from secateur.runtime._opening import open_file
 from secateur.runtime._reading import Dims, Graph, read_graph
+from secateur.runtime._reasons import Reason
 from secateur.runtime._session import Session
-from secateur.runtime._terms import Reason
 from secateur.runtime.signature import SignatureRunner
 
 if TYPE_CHECKING:
@@ -123,8 +122,6 @@ class Interpreter:
     def _divide(self, ends: Ends) -> None:
         """Make a plan for the shapes that are asked for now, and get ready to run it."""
         graph = self._load(prune=True)
-        if graph.ahead is None:
-            prune_ahead(graph)
         self._session, self._shapes, self._whole = None, None, None
         ends.settle(graph)
         session = Session(graph, ends.places(), self._threads, self._always)

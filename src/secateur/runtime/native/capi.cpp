@@ -1,76 +1,19 @@
-// The C functions: nothing is thrown over this border.
+// The C functions for programs and weights.
 #include <algorithm>
 #include <chrono>
 #include <new>
 
-#include "columns.h"
+#include "guard.h"
 #include "isa.h"
 #include "operations.h"
-#include "pruned.h"
+#include "preparation.h"
 #include "refuse.h"
-#include "vector_conv.h"
-
-struct secateur_program : secateur::Program {
-  using Program::Program;
-};
-
-struct secateur_pruned {
-  std::shared_ptr<secateur::Pruned> weights;  // programs have a share in them
-  std::shared_ptr<secateur::VectorWeights> packed;
-};
-
-struct secateur_columns : secateur::Columns {
-  using Columns::Columns;
-};
-
-struct secateur_ahead : secateur::Ahead {
-  std::shared_ptr<secateur::Pages> pages = std::make_shared<secateur::Pages>();  // of what is pruned
-};
 
 using namespace secateur;
 
 namespace {
 
 thread_local std::string last_error;
-
-void remember(const char* text) noexcept {
-  try {
-    last_error = text;
-  } catch (...) {
-  }
-}
-
-template <class F>
-int32_t guard(const void* program, const F& f) noexcept {
-  try {
-    if (!program) refuse("A program is missing", "program", "NULL");
-    return f();
-  } catch (const std::invalid_argument& e) {
-    remember(e.what());
-    return SECATEUR_INVALID;
-  } catch (const std::bad_alloc&) {
-    remember("There is not enough memory.");
-    return SECATEUR_MEMORY;
-  } catch (const std::length_error&) {
-    remember("There is not enough memory.");
-    return SECATEUR_MEMORY;
-  } catch (const std::exception& e) {
-    remember(e.what());
-    return SECATEUR_FAILED;
-  } catch (...) {
-    remember("Unknown error.");
-    return SECATEUR_FAILED;
-  }
-}
-
-// For functions that return nothing.
-template <class F>
-int32_t adding(const void* program, const F& f) noexcept {
-  return guard(program, [&] {
-    f();
-    return SECATEUR_OK;
-  });
-}
 
 // For functions that need weights to be pruned by now.
 template <class F>
@@ -82,78 +25,22 @@ int32_t finishing(const secateur_pruned* pruned, const F& f) noexcept {
   });
 }
 
-std::unique_ptr<secateur_pruned> make_pruned(const float* weights, int64_t count, int32_t rows, int32_t flags) {
-  if (!weights) refuse("Weights are missing", "weights", "NULL");
-  if (rows < 1 || count < 0 || count % rows || count > INT32_MAX / 2)
-    refuse("Weights are so many for each row", "count", count, "rows", rows);
-  auto made = std::make_unique<secateur_pruned>();
-  const bool keep = flags & SECATEUR_KEEP;
-  made->weights = std::make_shared<Pruned>(best_kernels(), weights, rows, count / rows, keep);
-  if (flags & SECATEUR_MAPPED) made->weights->set_mapped();
-  return made;
-}
+}  // namespace
 
-void prune_all(secateur_ahead& ahead, std::vector<std::unique_ptr<secateur_pruned>>& made,
-               secateur_pruned** pruned) {
-  for (const auto& each : made) each->weights->set_pages(ahead.pages);
-  for (auto& each : made) {
-    ahead.add(each->weights);
-    *pruned++ = each.release();
+void secateur::remember(const char* text) noexcept {
+  try {
+    last_error = text;
+  } catch (...) {
   }
 }
-
-}  // namespace
 
 const char* secateur_error(void) { return last_error.c_str(); }
 int32_t secateur_api_version(void) { return SECATEUR_API_VERSION; }
 const char* secateur_isas(void) { return kernel_names().c_str(); }
 
-secateur_columns* secateur_columns_read(const secateur_file* file) {
-  secateur_columns* columns = nullptr;
-  adding(&columns, [&] {
-    if (!file || file->code_count < 0 || file->type_count < 0) refuse("A file is missing");
-    if (file->code_count && (!file->code_kinds || !file->code_rules)) refuse("Operator codes are missing");
-    if (file->type_count && !file->type_bits) refuse("Types are missing");
-    columns = new secateur_columns(*file);
-  });
-  return columns;
-}
-int32_t secateur_columns_infer(secateur_columns* columns, const int32_t* given, int64_t given_count,
-                               const int32_t* places, int64_t place_count, const int32_t* targets,
-                               int64_t target_count) {
-  return adding(columns, [&] {
-    const auto part = [](const int32_t* numbers, int64_t count) {
-      if (count < 0 || (count && !numbers)) refuse("Numbers are missing", "count", count);
-      return Part{numbers, numbers + count};
-    };
-    const auto lists = [&](const Part& all) {
-      Lists found;
-      for (int64_t i = 0; i < all.size(); i += 1 + found.back().size()) {
-        if (all[i] < 0 || all[i] >= all.size() - i) refuse("A list is longer than all of them", "length", all[i]);
-        found.push_back({all.first + i + 1, all.first + i + 1 + all[i]});
-      }
-      return found;
-    };
-    columns->infer(lists(part(given, given_count)), part(places, place_count), lists(part(targets, target_count)));
-  });
-}
-const int32_t* secateur_columns_get(const secateur_columns* columns, int32_t column, int64_t* length) {
-  if (!columns || !length || column < 0 || column >= SECATEUR_COLUMNS) return nullptr;
-  const std::vector<int32_t>& found = columns->column(static_cast<secateur_column>(column));
-  *length = static_cast<int64_t>(found.size());
-  static const int32_t none = 0;
-  return found.empty() ? &none : found.data();
-}
-const char* secateur_columns_names(const secateur_columns* columns, int64_t* length) {
-  if (!columns || !length) return nullptr;
-  *length = static_cast<int64_t>(columns->names().size());
-  return columns->names().data();
-}
-void secateur_columns_free(secateur_columns* columns) { delete columns; }
-
 secateur_pruned* secateur_prune(const float* weights, int64_t count, int32_t rows, int32_t flags) {
   secateur_pruned* pruned = nullptr;
-  adding(&pruned, [&] { pruned = make_pruned(weights, count, rows, flags).release(); });
+  adding(&pruned, [&] { pruned = new secateur_pruned{make_prepared(weights, count, rows, flags)}; });
   return pruned;
 }
 int64_t secateur_pruned_count(const secateur_pruned* pruned) {
@@ -179,32 +66,19 @@ int32_t secateur_prune_ahead(secateur_ahead* ahead, int32_t n, const float* cons
   return adding(ahead, [&] {
     if (n < 0 || (n && (!weights || !counts || !rows || !pruned))) refuse("Arrays are missing", "n", n);
     std::vector<std::unique_ptr<secateur_pruned>> made;
-    for (int32_t i = 0; i < n; i++) made.push_back(make_pruned(weights[i], counts[i], rows[i], flags));
-    prune_all(*ahead, made, pruned);
-  });
-}
-int32_t secateur_prune_columns(secateur_ahead* ahead, const secateur_columns* columns, int32_t flags,
-                               int32_t* tensors, secateur_pruned** pruned) {
-  return guard(ahead, [&] {
-    if (!columns || !tensors || !pruned) refuse("Columns or arrays are missing");
-    const std::vector<int32_t> kernels = columns->kernels();
-    const auto zeros = [&](int32_t kernel) { return columns->has_zeros(kernel); };
-    if (std::none_of(kernels.begin(), kernels.end(), zeros)) return 0;
-    std::vector<std::unique_ptr<secateur_pruned>> made;
-    for (int32_t kernel : kernels)
-      made.push_back(make_pruned(columns->floats(kernel), columns->size(kernel), columns->rows(kernel), flags));
-    prune_all(*ahead, made, pruned);
-    std::copy(kernels.begin(), kernels.end(), tensors);
-    return static_cast<int32_t>(kernels.size());
+    for (int32_t i = 0; i < n; i++)
+      made.push_back(std::make_unique<secateur_pruned>(
+          secateur_pruned{make_prepared(weights[i], counts[i], rows[i], flags)}));
+    for (auto& each : made) {
+      ahead->prune(*each);
+      *pruned++ = each.release();
+    }
   });
 }
 int32_t secateur_pack_ahead(secateur_ahead* ahead, secateur_pruned* pruned) {
   return adding(ahead, [&] {
     if (!pruned) refuse("Weights are missing", "weights", "NULL");
-    const Pruned& p = *pruned->weights;
-    const Array weights{p.weights(), p.row_count() * p.depth(), p.mapped()};
-    pruned->packed = make_dense_vectors(best_kernels().lanes, ahead->pages, weights, p.row_count(), p.depth());
-    ahead->add(pruned->packed);
+    ahead->pack(*pruned);
   });
 }
 void secateur_ahead_free(secateur_ahead* ahead) { delete ahead; }
@@ -243,12 +117,6 @@ int32_t secateur_output(secateur_program* p, int32_t c, int32_t h, int32_t w) {
 }
 int32_t secateur_value(secateur_program* p, int32_t c, int32_t h, int32_t w) {
   return guard(p, [&] { return p->add_value(Kind::kInner, {c, h, w}, nullptr, 0); });
-}
-int32_t secateur_values(secateur_program* p, const int32_t* shapes, int32_t count) {
-  return guard(p, [&] {
-    if (count < 0 || (count && !shapes)) refuse("Shapes are missing", "count", count);
-    return p->add_values(shapes, count);
-  });
 }
 int32_t secateur_constant(secateur_program* p, int32_t c, int32_t h, int32_t w, const float* data,
                           int64_t count) {

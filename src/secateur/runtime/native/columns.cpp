@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "refuse.h"
+#include "tflite.h"
 
 namespace secateur {
 namespace {
@@ -43,6 +44,7 @@ Columns::Columns(const secateur_file& file)
   for (int64_t i = 0; i < tensors(); i++) check_tensor(i);
   check_order();
   for (int64_t i = 0; i < operators(); i++) check_operator(i);
+  find_packed();
 }
 
 void Columns::read_buffers(int64_t at) {
@@ -137,6 +139,38 @@ Part Columns::part(secateur_column words, int64_t i) const {
   return {all + (i ? ends[static_cast<size_t>(i - 1)] : 0), all + ends[static_cast<size_t>(i)]};
 }
 
+bool Columns::is_plain(int64_t tensor) const {
+  return is_stored(tensor) && !(at(SECATEUR_FLAGS, tensor) & SECATEUR_SPARSE) &&
+         at(SECATEUR_TYPE, tensor) == tflite::kFloat32;
+}
+
+int32_t Columns::source(int32_t tensor) const {
+  const int32_t found = at(SECATEUR_PACKED, tensor);
+  return found < 0 ? tensor : found;
+}
+
+void Columns::find_packed() {
+  const std::vector<int32_t>& outputs = column(SECATEUR_OUTPUTS);
+  columns_[SECATEUR_PACKED].assign(static_cast<size_t>(tensors()), -1);
+  for (int64_t place = 0; place < operators(); place++) {
+    if (kind(place) != tflite::kDensify && kind(place) != tflite::kDequantize) continue;
+    const Part reads = part(SECATEUR_READ, place), writes = part(SECATEUR_WRITE, place);
+    if (reads.size() != 1 || writes.size() != 1 || reads[0] < 0 || writes[0] < 0) continue;
+    const int32_t from = reads[0], to = writes[0];
+    if (is_stored(source(from)) && std::find(outputs.begin(), outputs.end(), to) == outputs.end())
+      columns_[SECATEUR_PACKED][static_cast<size_t>(to)] = source(from);
+  }
+}
+
+void Columns::set_shapes(const Part& lengths, const Part& words) {
+  if (lengths.size() != tensors()) refuse("There are not as many shapes as tensors", "shapes", lengths.size());
+  int64_t all = 0;
+  for (int32_t length : lengths) all += std::max(length, 0);
+  if (all != words.size()) refuse("There are not as many lengths as shapes have", "lengths", words.size());
+  columns_[SECATEUR_INFERRED_LENGTH].assign(lengths.begin(), lengths.end());
+  columns_[SECATEUR_INFERRED].assign(words.begin(), words.end());
+}
+
 std::vector<int32_t> Columns::kernels() const {
   constexpr int64_t most = int64_t{1} << 28;
   std::vector<char> seen(static_cast<size_t>(tensors()));
@@ -144,10 +178,9 @@ std::vector<int32_t> Columns::kernels() const {
   for (int64_t place = 0; place < operators(); place++) {
     if (!(code_rules_[static_cast<size_t>(at(SECATEUR_CODE, place))] & SECATEUR_WEIGHTED)) continue;
     const int32_t kernel = part(SECATEUR_READ, place)[1];  // it is there: check_weights
-    const bool plain = at(SECATEUR_DATA_LENGTH, kernel) && !(at(SECATEUR_FLAGS, kernel) & SECATEUR_SPARSE) &&
-                       at(SECATEUR_TYPE, kernel) == 0 && size(kernel) <= most;
-    // Numbers that lie elsewhere than at a multiple of their size are left to Python.
-    if (!plain || seen[static_cast<size_t>(kernel)] || reinterpret_cast<uintptr_t>(data(kernel)) % 4) continue;
+    if (!is_plain(kernel) || size(kernel) > most || seen[static_cast<size_t>(kernel)]) continue;
+    // Numbers that lie elsewhere than at a multiple of their size are copied before anybody reads them.
+    if (reinterpret_cast<uintptr_t>(data(kernel)) % sizeof(float)) continue;
     seen[static_cast<size_t>(kernel)] = true;
     found.push_back(kernel);
   }

@@ -49,22 +49,33 @@ class Columns {
   int32_t rows(int64_t tensor) const { return shape(tensor)[0]; }
   // The values of a constant of whole numbers. Refuses others.
   Dims numbers(int64_t tensor) const;
+  // Whether the file has a tensor's values.
+  bool is_stored(int64_t tensor) const { return at(SECATEUR_DATA_LENGTH, tensor); }
+  // Whether it has them as they are used: float32, and all of them.
+  bool is_plain(int64_t tensor) const;
+  // The constant that operators only unpack to a tensor; that tensor where there is none.
+  int32_t source(int32_t tensor) const;
+  bool is_constant(int32_t tensor) const { return is_stored(tensor) || source(tensor) != tensor; }
+  Part shape(int64_t tensor) const { return part(SECATEUR_SHAPE, tensor); }
+  int64_t tensors() const { return static_cast<int64_t>(column(SECATEUR_TYPE).size()); }
+  int64_t operators() const { return static_cast<int64_t>(column(SECATEUR_CODE).size()); }
+  const Flatbuffer& file() const { return file_; }
 
   // Sets the columns of shapes to what operators make of inputs of the given shapes. Of these operators only, in an
   // order in which they can run; some reshapes, which the targets begin with, have the rest of them as their target.
   // Refuses what it has no rule for.
   void infer(const Lists& given, const Part& places, const Lists& targets);
+  // Sets them to what somebody else has found: how many lengths each tensor has, -1 where it is not known, and these.
+  void set_shapes(const Part& lengths, const Part& words);
 
  private:
   const uint8_t* data(int64_t tensor) const { return file_.data() + at(SECATEUR_DATA_BEGIN, tensor); }
-  int64_t tensors() const { return static_cast<int64_t>(column(SECATEUR_TYPE).size()); }
-  int64_t operators() const { return static_cast<int64_t>(column(SECATEUR_CODE).size()); }
-  Part shape(int64_t tensor) const { return part(SECATEUR_SHAPE, tensor); }
 
   void read_buffers(int64_t at);
   void read_tensors(int64_t at);
   int32_t read_quantization(const Table& tensor);
   void read_operators(int64_t at);
+  void find_packed();
   void add_words(const Vector& found, secateur_column words);
   void add_words(const Vector& found, secateur_column words, secateur_column lengths);
   void add(secateur_column name, int64_t number) { columns_[name].push_back(static_cast<int32_t>(number)); }
@@ -87,3 +98,7 @@ class Columns {
 };
 
 }  // namespace secateur
+
+struct secateur_columns : secateur::Columns {
+  using Columns::Columns;
+};

@@ -87,4 +87,11 @@ Table::Table(Flatbuffer& file, const TableKind& kind, int64_t at) : file_(file),
   }
 }
 
+float Table::number(int field) const {
+  const int32_t bits = word(field);
+  float value;
+  std::memcpy(&value, &bits, 4);
+  return value;
+}
+
 }  // namespace secateur

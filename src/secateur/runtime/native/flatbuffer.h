@@ -64,6 +64,7 @@ class Table {
   bool has(int field) const { return places_[static_cast<std::size_t>(field)] != 0; }
   int32_t word(int field) const { return has(field) ? file_.word(place(field)) : 0; }
   int32_t byte(int field) const { return has(field) ? file_.byte(place(field)) : 0; }
+  float number(int field) const;
   // Where a field leads, -1 where it is left out.
   int64_t target(int field) const { return has(field) ? file_.target(place(field)) : -1; }
   // The vector that a field leads to, empty where it is left out.

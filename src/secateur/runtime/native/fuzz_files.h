@@ -3,9 +3,9 @@
 #include <cstdint>
 #include <random>
 
-// What became of a random file: whether it was read, and its shapes were found.
+// What became of a random file: whether it was read, its shapes were found, and a program was made of it.
 struct FuzzedFile {
-  bool read, inferred;
+  bool read, inferred, built;
 };
 FuzzedFile fuzz_file(uint32_t seed);
 

@@ -6,67 +6,12 @@
 
 #include "columns.h"
 #include "refuse.h"
+#include "tflite.h"
 
 namespace secateur {
 namespace {
 
-// Kinds of operators and of options by their numbers in the schema, and the fields of the latter.
-enum Kind : int32_t {
-  kAdd = 0,
-  kAveragePool = 1,
-  kConcatenation = 2,
-  kConv = 3,
-  kDepthwiseConv = 4,
-  kDequantize = 6,
-  kFullyConnected = 9,
-  kLogistic = 14,
-  kMaxPool = 17,
-  kMul = 18,
-  kRelu = 19,
-  kReluN1To1 = 20,
-  kRelu6 = 21,
-  kReshape = 22,
-  kResizeBilinear = 23,
-  kSoftmax = 25,
-  kTanh = 28,
-  kPad = 34,
-  kMean = 40,
-  kSub = 41,
-  kDiv = 42,
-  kSqueeze = 43,
-  kExp = 47,
-  kMaximum = 55,
-  kMinimum = 57,
-  kNeg = 59,
-  kPadV2 = 60,
-  kSlice = 65,
-  kExpandDims = 70,
-  kSqrt = 75,
-  kRsqrt = 76,
-  kSquare = 92,
-  kResizeNearest = 97,
-  kLeakyRelu = 98,
-  kSquaredDifference = 99,
-  kAbs = 101,
-  kElu = 111,
-  kHardSwish = 117,
-  kDensify = 124,
-  kGelu = 150
-};
-struct Options {
-  int32_t number;
-  TableKind kind;
-};
-const Options kConvOptions{1, TableKind({1, 4, 4, 1, 4, 4, 1}, {})};
-const Options kDepthwiseOptions{2, TableKind({1, 4, 4, 4, 1, 4, 4}, {})};
-const Options kPoolOptions{5, TableKind({1, 4, 4, 4, 4, 1}, {})};
-const Options kDenseOptions{8, TableKind({1, 1, 1, 1, 1, 4}, {})};
-const Options kConcatenationOptions{10, TableKind({4, 1}, {})};
-const Options kReshapeOptions{17, TableKind({4}, {})};
-const Options kMeanOptions{27, TableKind({1}, {})};
-const Options kSqueezeOptions{30, TableKind({4}, {})};
-enum Padding { kSame, kValid };
-enum Type { kInt32 = 2, kInt64 = 4 };
+using namespace tflite;
 
 constexpr int64_t kMostValues = int64_t{1} << 40;
 
@@ -94,9 +39,9 @@ std::vector<bool> flags(const Dims& axes, int64_t rank) {
 }
 
 // One operator.
-class Operator {
+class Rule {
  public:
-  Operator(const Columns& columns, Flatbuffer& file, int64_t place, const Part* target,
+  Rule(const Columns& columns, Flatbuffer& file, int64_t place, const Part* target,
            const std::vector<std::optional<Dims>>& shapes)
       : columns_(columns), file_(file), place_(place), target_(target), reads_(columns.part(SECATEUR_READ, place)) {
     for (int64_t i = 0; i < reads_.size(); i++) {
@@ -376,7 +321,7 @@ void Columns::infer(const Lists& given, const Part& places, const Lists& targets
     const auto mine = target.find(place);
     const Part writes = part(SECATEUR_WRITE, place);
     need(writes.size() == 1 && writes[0] >= 0);
-    const Operator each(*this, file, place, mine == target.end() ? nullptr : &mine->second, shapes);
+    const Rule each(*this, file, place, mine == target.end() ? nullptr : &mine->second, shapes);
     Dims output = each.output();
     for (int64_t length : output) need(length <= INT32_MAX);
     shapes[static_cast<size_t>(writes[0])] = std::move(output);

@@ -53,19 +53,6 @@ int32_t Program::add_value(Kind kind, Shape s, const float* data, int64_t count)
   return id;
 }
 
-int32_t Program::add_values(const int32_t* shapes, int32_t count) {
-  const size_t before = values_.size();
-  try {
-    for (int32_t i = 0; i < count; i++, shapes += 3)
-      add_value(Kind::kInner, {shapes[0], shapes[1], shapes[2]}, nullptr, 0);
-  } catch (...) {
-    values_.erase(values_.begin() + static_cast<int64_t>(before), values_.end());
-    place_.resize(before);
-    throw;
-  }
-  return static_cast<int32_t>(before);
-}
-
 const Value& Program::readable(int32_t id, const char* name, bool input) const {
   if (id < 0 || static_cast<size_t>(id) >= values_.size()) refuse("There is no such value", name, id);
   const Value& v = value(id);

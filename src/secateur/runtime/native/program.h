@@ -86,8 +86,6 @@ class Program {
   const Kernels& kernels;
 
   int32_t add_value(Kind kind, Shape shape, const float* data, int64_t count);
-  // Inner values; the id of the first.
-  int32_t add_values(const int32_t* shapes, int32_t count);
   // Throws std::invalid_argument unless there is such a value that an operation may read, or write.
   const Value& readable(int32_t id, const char* name, bool input = false) const;
   const Value& writable(int32_t id, const char* name = "out", bool output = false) const;
@@ -156,3 +154,7 @@ class Program {
 };
 
 }  // namespace secateur
+
+struct secateur_program : secateur::Program {
+  using Program::Program;
+};

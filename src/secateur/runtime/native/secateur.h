@@ -46,12 +46,13 @@ extern "C" {
 #endif
 
 /* Raised with every change to this file that a caller can notice. */
-#define SECATEUR_API_VERSION 6
+#define SECATEUR_API_VERSION 7
 
 typedef struct secateur_program secateur_program;
 typedef struct secateur_pruned secateur_pruned;
 typedef struct secateur_ahead secateur_ahead;
 typedef struct secateur_columns secateur_columns;
+typedef struct secateur_units secateur_units;
 
 typedef enum {
   SECATEUR_OK = 0,
@@ -115,7 +116,8 @@ typedef enum {
   SECATEUR_OPTIONS_SAME = 19, /* the first operator whose options are the same, byte for byte */
   SECATEUR_INFERRED_LENGTH = 20, /* of tensors, what secateur_columns_infer found; -1 where nothing */
   SECATEUR_INFERRED = 21,
-  SECATEUR_COLUMNS = 22
+  SECATEUR_PACKED = 22, /* of tensors: the constant that operators only unpack to it, or -1 */
+  SECATEUR_COLUMNS = 23
 } secateur_column;
 typedef enum { SECATEUR_VARIABLE = 1, SECATEUR_QUANTIZED = 2, SECATEUR_SPARSE = 4 } secateur_tensor_flags;
 
@@ -130,6 +132,9 @@ SECATEUR_API secateur_columns* secateur_columns_read(const secateur_file*);
 SECATEUR_API int32_t secateur_columns_infer(secateur_columns*, const int32_t* given, int64_t given_count,
                                             const int32_t* places, int64_t place_count,
                                             const int32_t* targets, int64_t target_count);
+/* Sets what that would find: of each tensor how many lengths it has, -1 where it is not known, and all of them. */
+SECATEUR_API int32_t secateur_columns_set_shapes(secateur_columns*, const int32_t* lengths, int64_t length_count,
+                                                 const int32_t* words, int64_t word_count);
 /* One column and its length; NULL if there is no such column. */
 SECATEUR_API const int32_t* secateur_columns_get(const secateur_columns*, int32_t column, int64_t* length);
 /* The names of all tensors, one behind the other, and their length; NULL is an error. */
@@ -159,16 +164,67 @@ SECATEUR_API secateur_ahead* secateur_ahead_create(void);
 SECATEUR_API int32_t secateur_prune_ahead(secateur_ahead*, int32_t n, const float* const* weights,
                                           const int64_t* counts, const int32_t* rows, int32_t flags,
                                           secateur_pruned** pruned);
-/* The same for the kernels of a file that lie there as they are used. `tensors` and `pruned` have room for as many as
- * it has operators, and get the kernels and what they are pruned to. Returns how many: 0 where no kernel has zeros
- * among the values that are looked at. */
-SECATEUR_API int32_t secateur_prune_columns(secateur_ahead*, const secateur_columns*, int32_t flags,
-                                            int32_t* tensors, secateur_pruned** pruned);
+/* The same for the kernels of a file that lie there as they are used; secateur_units_find takes what becomes of them.
+ * Returns how many: 0 where no kernel has zeros among the values that are looked at. */
+SECATEUR_API int32_t secateur_prune_columns(secateur_ahead*, const secateur_columns*, int32_t flags);
 /* That thread packs all of the weights, for a convolution with one output pixel. They must stay until that is
  * finalized, or the thread is freed. */
 SECATEUR_API int32_t secateur_pack_ahead(secateur_ahead*, secateur_pruned*);
 /* What is not begun is left to who asks for it. */
 SECATEUR_API void secateur_ahead_free(secateur_ahead*);
+
+/* ---- units: the operators of a file in groups that run together ---- */
+
+/* Gives the values of a constant that the file does not hold as they are used, until the next call. Returns a
+ * status; SECATEUR_INVALID where there are none. */
+typedef int32_t (*secateur_unpack)(int32_t tensor, const float** values, int64_t* count);
+/* How fast one side is: counts a nanosecond, but for weight, nonzero and call, which are nanoseconds, and thread, what
+ * each further thread adds to the speed of the first. runtime/_costs.py says what is counted. */
+typedef struct {
+  double weight, nonzero, dense, windowed, sparse, depthwise, image, stream, function, pool, call, thread;
+} secateur_rates;
+
+/* Of each unit one number, or how many it has and, in another column, all of them. */
+typedef enum {
+  SECATEUR_UNIT_PLACES = 0, /* how many operators, */
+  SECATEUR_UNIT_PLACE = 1,  /* and which, in their order */
+  SECATEUR_UNIT_INPUTS = 2, /* tensors from elsewhere, without constants */
+  SECATEUR_UNIT_INPUT = 3,
+  SECATEUR_UNIT_OUTPUTS = 4,
+  SECATEUR_UNIT_OUTPUT = 5,
+  SECATEUR_UNIT_REASON = 6, /* why it cannot run natively, 0 where it can: see runtime/_reasons.py */
+  SECATEUR_UNIT_FLAGS = 7,  /* of secateur_unit_flags */
+  SECATEUR_UNIT_WEIGHTS = 8, /* how many it has, */
+  SECATEUR_UNIT_NONZEROS = 9, /* and how many of them are not 0 */
+  SECATEUR_BUILT_WRITTEN = 10, /* what secateur_units_build added: of operations the tensor that each writes, -1 for none */
+  SECATEUR_BUILT_INPUT = 11,   /* the tensors that the program takes */
+  SECATEUR_BUILT_SHAPE = 12,   /* height, width and channels of these, and of what it gives */
+  SECATEUR_UNIT_COLUMNS = 13
+} secateur_unit_column;
+typedef enum {
+  SECATEUR_UNIT_NATIVE = 1,
+  SECATEUR_UNIT_DEPTHWISE = 2,
+  SECATEUR_UNIT_SPARSE = 4 /* found with its costs */
+} secateur_unit_flags;
+
+/* Which operators are needed, in their order; of which reshapes the second operand is not; how many come before the
+ * first whose output's shape is not known. Shapes are those that the columns have. All that is given must stay as
+ * long as the units, and so must the file; `ahead` may be NULL. */
+SECATEUR_API int32_t secateur_units_find(secateur_units** found, const secateur_columns*, secateur_ahead* ahead,
+                                         const int32_t* needed, int64_t needed_count, const int32_t* fixed,
+                                         int64_t fixed_count, int32_t known, secateur_unpack);
+/* One column and its length; NULL if there is no such column. */
+SECATEUR_API const int32_t* secateur_units_get(const secateur_units*, int32_t column, int64_t* length);
+/* What each is thought to take natively, infinity where it cannot, and in LiteRT, in nanoseconds. Also decides which
+ * convolutions leave their zeros out. */
+SECATEUR_API int32_t secateur_units_price(secateur_units*, const secateur_rates* native, const secateur_rates* litert,
+                                          int32_t threads, double* natively, double* in_litert);
+/* Adds units to a program, in an order in which they can run: what they read from elsewhere as inputs, and some tensors
+ * as outputs. `failed` gets the unit that the program does not take, -1 if there is none; the program is of no use
+ * then. */
+SECATEUR_API int32_t secateur_units_build(secateur_units*, secateur_program*, const int32_t* members, int64_t count,
+                                          const int32_t* outputs, int64_t output_count, int32_t* failed);
+SECATEUR_API void secateur_units_free(secateur_units*);
 
 /* A new program. `isa` is one of secateur_isas(), or NULL for the environment variable SECATEUR_ISA,
  * or, where that is not set, the best. NULL when the name is unknown or not to be had here. */
@@ -179,8 +235,6 @@ SECATEUR_API void secateur_destroy(secateur_program* program);
 SECATEUR_API int32_t secateur_input(secateur_program*, int32_t channels, int32_t height, int32_t width);
 SECATEUR_API int32_t secateur_output(secateur_program*, int32_t channels, int32_t height, int32_t width);
 SECATEUR_API int32_t secateur_value(secateur_program*, int32_t channels, int32_t height, int32_t width);
-/* Several of the last kind, of 3 numbers each: the id of the first, which the others follow. */
-SECATEUR_API int32_t secateur_values(secateur_program*, const int32_t* shapes, int32_t count);
 /* A constant, the same for each image of the batch; `data` is (height, width, channels) as in TFLite. */
 SECATEUR_API int32_t secateur_constant(secateur_program*, int32_t channels, int32_t height, int32_t width,
                                        const float* data, int64_t count);

@@ -4,11 +4,13 @@
 
 #include "columns.h"
 #include "refuse.h"
+#include "tflite.h"
 
 namespace secateur {
 
+using namespace tflite;
+
 static constexpr int64_t kMostValues = int64_t{1} << 40;
-enum Type { kFloat32 = 0, kResource = 13, kVariant = 14 };
 
 void Columns::check_tensor(int64_t tensor) const {
   const Part lengths = shape(tensor), open = part(SECATEUR_SIGNATURE, tensor);

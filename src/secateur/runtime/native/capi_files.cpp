@@ -1,0 +1,104 @@
+// The C functions for files: columns and units.
+#include "guard.h"
+#include "units.h"
+
+using namespace secateur;
+
+namespace {
+
+Part part(const int32_t* numbers, int64_t count) {
+  if (count < 0 || (count && !numbers)) refuse("Numbers are missing", "count", count);
+  return {numbers, numbers + count};
+}
+
+const int32_t* numbers(const std::vector<int32_t>& column, int64_t* length) {
+  static const int32_t none = 0;
+  *length = static_cast<int64_t>(column.size());
+  return column.empty() ? &none : column.data();
+}
+
+void check(const secateur_rates& rates) {
+  for (double rate : {rates.dense, rates.windowed, rates.sparse, rates.depthwise, rates.image, rates.stream,
+                      rates.function, rates.pool})
+    if (!(rate > 0)) refuse("A rate is above 0", "rate", rate);
+}
+
+}  // namespace
+
+secateur_columns* secateur_columns_read(const secateur_file* file) {
+  secateur_columns* columns = nullptr;
+  adding(&columns, [&] {
+    if (!file || file->code_count < 0 || file->type_count < 0) refuse("A file is missing");
+    if (file->code_count && (!file->code_kinds || !file->code_rules)) refuse("Operator codes are missing");
+    if (file->type_count && !file->type_bits) refuse("Types are missing");
+    columns = new secateur_columns(*file);
+  });
+  return columns;
+}
+int32_t secateur_columns_infer(secateur_columns* columns, const int32_t* given, int64_t given_count,
+                               const int32_t* places, int64_t place_count, const int32_t* targets,
+                               int64_t target_count) {
+  return adding(columns, [&] {
+    const auto lists = [&](const Part& all) {
+      Lists found;
+      for (int64_t i = 0; i < all.size(); i += 1 + found.back().size()) {
+        if (all[i] < 0 || all[i] >= all.size() - i) refuse("A list is longer than all of them", "length", all[i]);
+        found.push_back({all.first + i + 1, all.first + i + 1 + all[i]});
+      }
+      return found;
+    };
+    columns->infer(lists(part(given, given_count)), part(places, place_count), lists(part(targets, target_count)));
+  });
+}
+int32_t secateur_columns_set_shapes(secateur_columns* columns, const int32_t* lengths, int64_t length_count,
+                                    const int32_t* words, int64_t word_count) {
+  return adding(columns, [&] { columns->set_shapes(part(lengths, length_count), part(words, word_count)); });
+}
+const int32_t* secateur_columns_get(const secateur_columns* columns, int32_t column, int64_t* length) {
+  if (!columns || !length || column < 0 || column >= SECATEUR_COLUMNS) return nullptr;
+  return numbers(columns->column(static_cast<secateur_column>(column)), length);
+}
+const char* secateur_columns_names(const secateur_columns* columns, int64_t* length) {
+  if (!columns || !length) return nullptr;
+  *length = static_cast<int64_t>(columns->names().size());
+  return columns->names().data();
+}
+void secateur_columns_free(secateur_columns* columns) { delete columns; }
+
+int32_t secateur_prune_columns(secateur_ahead* ahead, const secateur_columns* columns, int32_t flags) {
+  return guard(ahead, [&] {
+    if (!columns) refuse("Columns are missing");
+    return ahead->prune(*columns, flags);
+  });
+}
+
+int32_t secateur_units_find(secateur_units** found, const secateur_columns* columns, secateur_ahead* ahead,
+                            const int32_t* needed, int64_t needed_count, const int32_t* fixed, int64_t fixed_count,
+                            int32_t known, secateur_unpack unpack) {
+  return adding(columns, [&] {
+    if (!found) refuse("A place for the units is missing");
+    *found = new secateur_units(*columns, ahead, part(needed, needed_count), part(fixed, fixed_count), known, unpack);
+  });
+}
+const int32_t* secateur_units_get(const secateur_units* units, int32_t column, int64_t* length) {
+  if (!units || !length || column < 0 || column >= SECATEUR_UNIT_COLUMNS) return nullptr;
+  return numbers(units->column(static_cast<secateur_unit_column>(column)), length);
+}
+int32_t secateur_units_price(secateur_units* units, const secateur_rates* native, const secateur_rates* litert,
+                             int32_t threads, double* natively, double* in_litert) {
+  return adding(units, [&] {
+    if (!native || !litert || !natively || !in_litert) refuse("Rates or arrays are missing");
+    check(*native);
+    check(*litert);
+    units->price(*native, *litert, threads, natively, in_litert);
+  });
+}
+int32_t secateur_units_build(secateur_units* units, secateur_program* program, const int32_t* members, int64_t count,
+                             const int32_t* outputs, int64_t output_count, int32_t* failed) {
+  return adding(units, [&] {
+    if (!program || !failed) refuse("A program is missing", "program", "NULL");
+    *failed = -1;
+    units->build(*program, part(members, count), part(outputs, output_count), failed);
+  });
+}
+void secateur_units_free(secateur_units* units) { delete units; }

@@ -1,0 +1,43 @@
+// What a thread does with weights before anybody needs them.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "ahead.h"
+#include "columns.h"
+#include "pages.h"
+#include "pruned.h"
+#include "vector_conv.h"
+
+namespace secateur {
+
+// Some weights without their zeros, and all of them packed where one asked for that.
+struct Prepared {
+  std::shared_ptr<Pruned> weights;  // programs have a share in them
+  std::shared_ptr<VectorWeights> packed;
+};
+
+// Refuses what is no matrix of so many rows. Flags are secateur_prune_flags.
+Prepared make_prepared(const float* weights, int64_t count, int32_t rows, int32_t flags);
+
+class Preparation : public Ahead {
+ public:
+  void prune(const Prepared& each);
+  // Prunes the kernels of a file that lie there as they are used, where one has zeros. Returns how many.
+  int32_t prune(const Columns& columns, int32_t flags);
+  // Those of them; null for others.
+  std::shared_ptr<Prepared> prepared(int32_t tensor) const;
+  // Packs all weights for convolutions with one output pixel.
+  void pack(Prepared& each);
+
+ private:
+  std::shared_ptr<Pages> pages_ = std::make_shared<Pages>();  // of what is pruned
+  std::map<int32_t, std::shared_ptr<Prepared>> kernels_;      // by their tensors
+};
+
+}  // namespace secateur
+
+struct secateur_ahead : secateur::Preparation {};
+struct secateur_pruned : secateur::Prepared {};
