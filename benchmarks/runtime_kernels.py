@@ -17,8 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
+from secateur.runtime._composer import Composer
 from secateur.runtime._forms import RELU6, Epilogue, Window
-from secateur.runtime._program import Program, isas, peak
+from secateur.runtime._program import isas, peak
 from secateur.runtime._pruned import Pruned
 
 # Input channels, output channels, output height and width, how many there are.
@@ -38,7 +39,7 @@ class Layer:
     """A program of a layer alone, its multiply-adds, and how often the network has it."""
 
     name: str
-    program: Program
+    program: Composer
     data: list[np.ndarray]
     count: int
     operation: int
@@ -51,8 +52,8 @@ class Layer:
         self.best = min(self.best, times[self.operation])
 
 
-def start(isa: str, channels: int, size: int) -> tuple[Program, int, list[np.ndarray]]:
-    program = Program(isa)
+def start(isa: str, channels: int, size: int) -> tuple[Composer, int, list[np.ndarray]]:
+    program = Composer(isa)
     shape = (channels, size, size)
     source, value = program.input(shape), program.value(shape)
     program.to_chw(source, value)
@@ -60,7 +61,7 @@ def start(isa: str, channels: int, size: int) -> tuple[Program, int, list[np.nda
     return program, value, [data]
 
 
-def end(program: Program, value: int, shape: tuple[int, int, int]) -> None:
+def end(program: Composer, value: int, shape: tuple[int, int, int]) -> None:
     # An output of one number is enough to keep the value in use.
     small = program.value((shape[0], 1, 1))
     program.slice(value, small, (0, 0, 0))
@@ -96,7 +97,7 @@ def depthwise(isa: str, channels: int, size: int, stride: int, count: int) -> La
 
 
 def stem(isa: str) -> Layer:
-    program = Program(isa)
+    program = Composer(isa)
     source, out = program.input((3, 224, 224)), program.value((32, 112, 112))
     weights = np.random.default_rng(3).normal(size=(32, 3, 3, 3)).astype("float32")
     window = Window((3, 3), (2, 2), (0, 0, 1, 1))
@@ -115,10 +116,10 @@ def head(isa: str) -> Layer:
     return Layer("dense head 1024>1000", program, data, 1, 1)
 
 
-def network(isa: str, zeros: float) -> tuple[Program, np.ndarray]:
+def network(isa: str, zeros: float) -> tuple[Composer, np.ndarray]:
     """All of MobileNetV1-224 in one program: layers take turns by rows, which no layer alone shows."""
     rng = np.random.default_rng(4)
-    program = Program(isa)
+    program = Composer(isa)
     source, x = program.input((3, 224, 224)), program.value((32, 112, 112))
     weights = rng.normal(size=(32, 3, 3, 3)).astype("float32")
     program.conv2d(source, x, weights, None, Window((3, 3), (2, 2), (0, 0, 1, 1)), Epilogue(RELU6))

@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import strategies as st
 from scipy.special import erf, expit
 
+from secateur.runtime._composer import Composer
 from secateur.runtime._forms import Activation, Window
-from secateur.runtime._program import Program
-from secateur.runtime._signatures import Function
+from secateur.runtime._hand_signatures import Function
 
 FUNCTIONS = {
     Function.IDENTITY: lambda x, a, b: x,
@@ -109,7 +109,7 @@ class One:
     """A program around the operation under test: inputs and outputs are channels last."""
 
     def __init__(self, isa):
-        self.program = Program(isa)
+        self.program = Composer(isa)
         self.arrays = []
 
     def raw(self, x):

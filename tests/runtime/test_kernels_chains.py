@@ -11,10 +11,11 @@ from kernel_reference import (
     sparse_weights,
 )
 
+from secateur.runtime._composer import Composer
 from secateur.runtime._forms import IDENTITY, RELU, RELU6, Activation, Epilogue, Window
-from secateur.runtime._program import Program, isas
+from secateur.runtime._hand_signatures import Binary, Function
+from secateur.runtime._program import isas
 from secateur.runtime._pruned import Pruned
-from secateur.runtime._signatures import Binary, Function
 from support import only
 
 pytestmark = [only("tensorflow"), pytest.mark.parametrize("isa", isas())]  # needs no Keras
@@ -32,7 +33,7 @@ class Network:
 
     def __init__(self, isa, x):
         self.rng = np.random.default_rng(0)
-        self.program, self.x = Program(isa), x
+        self.program, self.x = Composer(isa), x
         self.source = self.program.input((x.shape[3], *x.shape[1:3]))
         self.known = {self.source: np.float64(x)}
 

@@ -16,10 +16,11 @@ from kernel_reference import (
     windows,
 )
 
+from secateur.runtime._composer import Composer
 from secateur.runtime._forms import Activation, Epilogue, Window
-from secateur.runtime._program import Program, isas
+from secateur.runtime._hand_signatures import Function
+from secateur.runtime._program import isas
 from secateur.runtime._pruned import Pruned
-from secateur.runtime._signatures import Function
 from support import only
 
 pytestmark = [only("tensorflow"), pytest.mark.parametrize("isa", isas())]  # needs no Keras
@@ -164,7 +165,7 @@ def test_another_batch_later(isa):
     rng = np.random.default_rng(3)
     weights = sparse_weights(rng, (9, 3, 3, 5), 0.5)
     window = Window((3, 3), padding=(1, 1, 1, 1))
-    program = Program(isa)
+    program = Composer(isa)
     x, y = program.input((5, 8, 8)), program.value((9, 8, 8))
     program.sparse_conv2d(x, y, Pruned(weights, keep=True), window=window)
     program.to_nhwc(y, program.output((9, 8, 8)))

@@ -10,8 +10,8 @@ from kernel_reference import FUNCTIONS, POSITIVE, One, activations, apply, close
 from scipy.special import softmax
 
 from secateur.runtime._forms import Activation
+from secateur.runtime._hand_signatures import Binary, Function
 from secateur.runtime._program import isas
-from secateur.runtime._signatures import Binary, Function
 from support import only
 
 pytestmark = [only("tensorflow"), pytest.mark.parametrize("isa", isas())]  # needs no Keras

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from secateur.runtime import _native
+from secateur.runtime._composer import Composer
 from secateur.runtime._forms import Activation, Epilogue, Window
+from secateur.runtime._hand_signatures import Binary, Function, Pool, Resize
 from secateur.runtime._native import NativeError
-from secateur.runtime._program import Program, isas, peak
+from secateur.runtime._program import isas, peak
 from secateur.runtime._pruned import Pruned
-from secateur.runtime._signatures import Binary, Function, Pool, Resize
 from support import only
 
 pytestmark = only("tensorflow")  # needs no Keras
@@ -23,7 +24,7 @@ BIG = 2**31 - 1
 @pytest.fixture
 def program():
     """Has value 1 of shape (4, 6, 6), written, and the empty values 2 (8, 6, 6) and 3 (4, 6, 6)."""
-    made = Program()
+    made = Composer()
     made.to_chw(made.input((4, 6, 6)), made.value((4, 6, 6)))
     made.value((8, 6, 6))
     made.value((4, 6, 6))
@@ -144,15 +145,15 @@ def test_arrays_of_other_shapes(program):
 def test_instruction_sets(monkeypatch):
     assert isas()[-1] == "portable"
     for isa in isas():
-        assert Program(isa).isa == isa
+        assert Composer(isa).isa == isa
         assert peak(isa) > 0
         monkeypatch.setenv("SECATEUR_ISA", isa)
-        assert Program().isa == isa
+        assert Composer().isa == isa
     monkeypatch.setenv("SECATEUR_ISA", "mmx")
     with pytest.raises(NativeError, match=r"SECATEUR_ISA.*portable.*isa=mmx"):
-        Program()
+        Composer()
     with pytest.raises(NativeError, match="isa=sse"):
-        Program("sse")
+        Composer("sse")
     with pytest.raises(NativeError):
         peak("sse")
 
@@ -160,7 +161,7 @@ def test_instruction_sets(monkeypatch):
 def test_two_programs_in_two_threads():
     def work(seed, results):
         rng = np.random.default_rng(seed)
-        program = Program()
+        program = Composer()
         value, out = program.value((16, 9, 9)), program.value((16, 9, 9))
         program.to_chw(program.input((16, 9, 9)), value)
         weights = rng.normal(size=(16, 1, 1, 16)).astype("float32")
@@ -184,7 +185,7 @@ def test_two_programs_in_two_threads():
 
 def test_memory_is_shared_by_values_that_do_not_live_together():
     def arena(layers):
-        program = Program()
+        program = Composer()
         last = program.value((8, 16, 16))
         program.to_chw(program.input((8, 16, 16)), last)
         for _ in range(layers):
@@ -220,9 +221,9 @@ def test_a_missing_library_is_explained(monkeypatch, tmp_path):
     try:
         assert not _native.available()
         with pytest.raises(_native.NativeMissingError, match=r"compiler.*Received.*none\.so"):
-            Program()
+            Composer()
         (tmp_path / "none.so").write_bytes(b"not a library")
         with pytest.raises(_native.NativeMissingError, match=r"does not load.*none\.so"):
-            Program()
+            Composer()
     finally:
         _native.library.cache_clear()

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from kernel_reference import One, activations, apply, close, out_size, patches, windows
 
 from secateur.runtime._forms import Window
+from secateur.runtime._hand_signatures import Pool, Resize
 from secateur.runtime._program import isas
-from secateur.runtime._signatures import Pool, Resize
 from support import only
 
 pytestmark = [only("tensorflow"), pytest.mark.parametrize("isa", isas())]  # needs no Keras

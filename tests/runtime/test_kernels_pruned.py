@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secateur.runtime import _pruned
+from secateur.runtime._composer import Composer
 from secateur.runtime._native import NativeError
-from secateur.runtime._program import Program, isas
-from secateur.runtime._pruned import Ahead, Pruned
+from secateur.runtime._program import isas
+from secateur.runtime._pruned import Pruned, Pruner
 from support import only
 
 pytestmark = only("tensorflow")  # needs no Keras
@@ -64,7 +65,7 @@ def test_no_rows():
     with pytest.raises(NativeError, match="Received: "):
         Pruned(np.zeros((0, 4), "float32"))
     with pytest.raises(NativeError, match="Received: "):
-        Ahead().prune([np.ones((2, 4), "float32"), np.zeros((0, 4), "float32")])
+        Pruner().prune([np.ones((2, 4), "float32"), np.zeros((0, 4), "float32")])
 
 
 @settings(deadline=None, max_examples=20)
@@ -73,7 +74,7 @@ def test_another_thread_prunes_ahead(count, asked):
     rng = np.random.default_rng(count)
     weights = [(rng.random((16, 500)) < 0.1).astype("float32") for _ in range(count)]
     expected = [np.count_nonzero(each) for each in weights]
-    ahead = Ahead()
+    ahead = Pruner()
     found = ahead.prune(weights)
     del weights
     order = list(range(count))
@@ -85,7 +86,7 @@ def test_another_thread_prunes_ahead(count, asked):
 
 def test_what_was_not_begun_is_done_when_it_is_asked_for():
     weights = (np.random.default_rng(0).random((2000, 1000)) < 0.1).astype("float32")
-    ahead = Ahead()
+    ahead = Pruner()
     found = ahead.prune([weights] * 8)
     del ahead  # with most of it to do
     assert {each.count for each in found} == {np.count_nonzero(weights)}
@@ -98,9 +99,9 @@ def test_dense_weights_are_packed_ahead(shape, isa):
     rng = np.random.default_rng(0)
     image = rng.normal(size=(1, *shape, 70)).astype("float32")
     weights = rng.normal(size=(300, 1, 1, 70)).astype("float32")
-    ahead, same = Ahead(), Pruned(weights)
+    ahead, same = Pruner(), Pruned(weights)
     ahead.pack(same, weights)
-    program = Program(isa)
+    program = Composer(isa)
     x, y = program.input((70, *shape)), program.value((300, *shape))
     program.conv2d(x, y, weights, same=same)
     del same, ahead  # done or not
@@ -114,9 +115,9 @@ def test_other_weights_that_were_packed_ahead_do_not_matter():
     rng = np.random.default_rng(0)
     image = rng.normal(size=(1, 1, 1, 40)).astype("float32")
     weights = rng.normal(size=(2, 33, 1, 1, 40)).astype("float32")
-    ahead, other = Ahead(), Pruned(weights[1])
+    ahead, other = Pruner(), Pruned(weights[1])
     ahead.pack(other, weights[1])
-    program = Program()
+    program = Composer()
     x, y = program.input((40, 1, 1)), program.value((33, 1, 1))
     program.conv2d(x, y, weights[0], same=other)
     program.to_nhwc(y, program.output((33, 1, 1)))
@@ -127,7 +128,7 @@ def test_other_weights_that_were_packed_ahead_do_not_matter():
 
 def test_they_are_taken_once():
     weights = np.eye(8, 64, dtype="float32").reshape(8, 1, 1, 64)
-    program = Program()
+    program = Composer()
     x, *values = program.input((64, 1, 2)), *(program.value((8, 1, 2)) for _ in range(2))
     pruned = Pruned(weights)
     assert pruned.kept
@@ -144,7 +145,7 @@ def test_weights_are_needed_until_they_are_packed():
     weights = rng.normal(size=(96, 1, 1, 64)).astype("float32")
     weights[rng.random(weights.shape) < 0.9] = 0
     expected = image @ weights[:, 0, 0].T
-    program = Program()
+    program = Composer()
     x, dense, sparse = (
         program.input((64, 3, 5)),
         program.value((96, 3, 5)),

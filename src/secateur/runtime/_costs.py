@@ -10,7 +10,6 @@ import math
 from secateur.litert._columns import Dims
 from secateur.runtime._signatures import CRates
 
-
 # Measured on an Intel processor with AVX-512 and on one of AMD's with AVX2; the others are scaled.
 #: The native library by instruction set.
 NATIVE = {

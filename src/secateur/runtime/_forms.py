@@ -1,10 +1,9 @@
 """What the native library's operations take beside images: shapes, functions, windows."""
 
-import functools
 import math
 from typing import NamedTuple
 
-from secateur.runtime._signatures import CActivation, CEpilogue, CWindow, Function
+from secateur.runtime._hand_signatures import CActivation, CEpilogue, CWindow, Function
 
 Shape = tuple[int, int, int]  # channels, height, width
 
@@ -33,14 +32,8 @@ class Epilogue(NamedTuple):
     second: Activation = IDENTITY
 
     def _c(self) -> CEpilogue:
-        return _c_epilogue(self)
-
-
-@functools.lru_cache(maxsize=256)
-def _c_epilogue(epilogue: Epilogue) -> CEpilogue:
-    """One for all operations that have the same one: there are few, and the library only reads it."""
-    residual = -1 if epilogue.residual is None else epilogue.residual
-    return CEpilogue(epilogue.first._c(), residual, epilogue.second._c())
+        residual = -1 if self.residual is None else self.residual
+        return CEpilogue(self.first._c(), residual, self.second._c())
 
 
 class Window(NamedTuple):

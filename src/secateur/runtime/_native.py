@@ -10,6 +10,8 @@ import ctypes
 import functools
 import os
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from secateur.runtime._signatures import SIGNATURES
 
@@ -71,7 +73,12 @@ def library() -> ctypes.CDLL:
             f"The native part of secateur.runtime is of another version than its Python part "
             f"(expected {API_VERSION}); install secateur again. Received: version={version}, {path}"
         )
-    for name, (result, arguments) in SIGNATURES.items():
+    return declare(loaded, SIGNATURES)
+
+
+def declare(loaded: ctypes.CDLL, signatures: Mapping[str, tuple[Any, list[Any]]]) -> ctypes.CDLL:
+    """Set the types of some functions."""
+    for name, (result, arguments) in signatures.items():
         function = getattr(loaded, name)
         function.restype, function.argtypes = result, arguments
     return loaded

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from secateur.litert._columns import Columns, columns_of
 from secateur.litert.flatbuffer import check_identifier, map_file, parse, shown_path
-from secateur.runtime._pruned import Ahead
+from secateur.runtime._ahead import Ahead
 from secateur.runtime._quick import read_quickly
 from secateur.runtime._sound import check_sound
 

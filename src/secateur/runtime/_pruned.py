@@ -1,18 +1,17 @@
-"""Weights without their zeros, as the native library keeps them until they are packed."""
+"""Weights without their zeros for programs that are made by hand."""
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from secateur.runtime import _native
+from secateur.runtime import _hand_signatures, _native
+from secateur.runtime._ahead import Ahead
 from secateur.runtime._arguments import floats, pointers
 
-# Flags of the library's header.
-_KEEP, _MAPPED = 1, 2
+_KEEP = 1  # a flag of the library's header
 
 
 class Pruned:
@@ -36,7 +35,7 @@ class Pruned:
     """
 
     def __init__(self, weights: np.ndarray, keep: bool = False) -> None:
-        self._library = _native.library()
+        self._library = _hand_signatures.library()
         self.handle: int | None = None
         values = floats(weights)
         self.handle = self._library.secateur_prune(
@@ -51,7 +50,7 @@ class Pruned:
     def _made(cls, handle: int, values: np.ndarray) -> Pruned:
         """One that the library has made."""
         pruned = cls.__new__(cls)
-        pruned._library = _native.library()
+        pruned._library = _hand_signatures.library()
         pruned.handle, pruned._values, pruned._count = handle, values, None
         return pruned
 
@@ -80,8 +79,8 @@ class Pruned:
             self.handle = None
 
 
-class Ahead:
-    """A thread that prunes before anybody asks, so that the caller can do something else meanwhile.
+class Pruner(Ahead):
+    """A thread that prunes arrays, too.
 
     Raises:
         MemoryError: If there is not enough memory; `prune`, too.
@@ -89,18 +88,15 @@ class Ahead:
     Example:
 
     >>> import numpy as np
-    >>> ahead = Ahead()
-    >>> (pruned,) = ahead.prune([np.array([[0, 2.5, 0, 0], [0, 0, -1, 0]], "float32")])
+    >>> pruner = Pruner()
+    >>> (pruned,) = pruner.prune([np.array([[0, 2.5, 0, 0], [0, 0, -1, 0]], "float32")])
     >>> pruned.count
     2
     """
 
     def __init__(self) -> None:
-        self._library = _native.library()
-        self.handle: int | None = self._library.secateur_ahead_create()
-        self._given: list[Any] = []  # lives at least as long as the thread
-        if not self.handle:
-            raise MemoryError("There is not enough memory.")
+        _hand_signatures.library()
+        super().__init__()
 
     def prune(self, weights: Sequence[np.ndarray]) -> list[Pruned]:
         """Prune some weights, one after the other.
@@ -120,20 +116,8 @@ class Ahead:
             made,
         )
         _native.check(status)
-        self._given += values
+        self.given += values
         return [Pruned._made(handle, each) for handle, each in zip(made, values, strict=True)]
-
-    def prune_columns(self, columns: int | None, file: np.ndarray, mapped: bool) -> None:
-        """Prune the kernels of a file for its units, if one of them has zeros.
-
-        Args:
-            columns: What the native library has read of it.
-            file: Its bytes.
-            mapped: Whether it is mapped, so that pages of it may be let go when they were read.
-        """
-        flags = _MAPPED if mapped else 0
-        _native.check(self._library.secateur_prune_columns(self.handle, columns, flags))
-        self._given.append(file)
 
     def pack(self, pruned: Pruned, weights: np.ndarray) -> None:
         """Pack all of these weights for a convolution with one output pixel.
@@ -142,10 +126,5 @@ class Ahead:
             pruned: The weights as they were given to be pruned.
             weights: The same array as then.
         """
-        self._given += [pruned, weights]
+        self.given += [pruned, weights]
         _native.check(self._library.secateur_pack_ahead(self.handle, pruned.handle))
-
-    def __del__(self) -> None:
-        if self.handle is not None:
-            self._library.secateur_ahead_free(self.handle)
-            self.handle = None

@@ -20,8 +20,8 @@ from secateur.litert._schema import fields_of
 from secateur.litert._unpack import Reader, are_numbers
 from secateur.litert.graph import bits, builtin, code_name, opcode_names, text
 from secateur.runtime import _native
+from secateur.runtime._ahead import Ahead
 from secateur.runtime._arguments import numbers_of
-from secateur.runtime._pruned import Ahead
 from secateur.runtime._signatures import CFile, Column
 from secateur.runtime._sound import rules_of
 

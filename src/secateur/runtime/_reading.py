@@ -11,8 +11,8 @@ import numpy as np
 
 from secateur.litert._columns import Dims
 from secateur.litert.graph import DTYPES, FLOAT16, FLOAT32, INT8, INT32, shaped, typed
+from secateur.runtime._ahead import Ahead
 from secateur.runtime._opening import Opened, open_file
-from secateur.runtime._pruned import Ahead
 from secateur.runtime._quick import NativeColumns
 from secateur.runtime._reshapes import targets, write_targets
 from secateur.runtime._signatures import Column
