@@ -34,7 +34,7 @@ size_t round_up(size_t n) { return (n + kAlignment - 1) / kAlignment * kAlignmen
 
 Block::Block(size_t bytes) {
   if (bytes > kMost) throw std::bad_alloc();
-  allocated_ = std::calloc(bytes + kAlignment, 1);
+  allocated_ = std::malloc(bytes + kAlignment);
   if (!allocated_) throw std::bad_alloc();
   data_ = reinterpret_cast<char*>(round_up(reinterpret_cast<uintptr_t>(allocated_)));
   bytes_ = bytes;

@@ -7,7 +7,7 @@
 
 namespace secateur {
 
-// All 0 at first: pages that nobody has touched, which cost nothing until somebody does.
+// Whatever was there before: to set it to 0 would touch all pages, and what is packed is written from end to end.
 class Block {
  public:
   Block() = default;

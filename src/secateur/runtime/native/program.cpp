@@ -37,7 +37,9 @@ int32_t Program::add_value(Kind kind, Shape s, const float* data, int64_t count)
     if (!data || count != s.size())
       refuse("A constant needs channels * height * width numbers", "expected", s.size(), "count",
              data ? count : 0);
-    v.data = Floats(s.image() + 2 * kMargin);
+    const int64_t size = s.image() + 2 * kMargin;
+    v.data = Floats(size);
+    std::fill_n(v.data.get(), size, 0.0f);  // all that is no pixel
     for (int64_t p = 0; p < s.pixels(); p++)
       for (int32_t c = 0; c < s.channels; c++)
         v.data[kMargin + c * s.pitch() + p] = data[p * s.channels + c];

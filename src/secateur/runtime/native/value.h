@@ -29,7 +29,7 @@ struct Shape {
 
 enum class Kind { kInput, kOutput, kInner, kConstant };
 
-// Floats, all 0 at first, aligned for any vector.
+// Floats, not set to anything at first, aligned for any vector.
 class Floats {
  public:
   Floats() = default;
