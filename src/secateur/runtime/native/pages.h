@@ -41,8 +41,8 @@ class Pages {
 
  private:
   std::mutex mutex_;
-  std::vector<Block> blocks_;
-  size_t used_ = 0;  // of the last block
+  std::vector<Block> blocks_, large_;
+  size_t used_ = 0;  // of the last one of `blocks_`
 };
 
 }  // namespace secateur
