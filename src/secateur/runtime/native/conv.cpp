@@ -130,6 +130,7 @@ class Conv : public Operation {
     return by_row_ || aside_ ? kRepackRows : std::max(kRepackRows, line_rows(static_cast<int32_t>(width_)));
   }
   void set_plane(int64_t pitch) {
+    if (pitch == pitch_) return;
     matrix_->set_pitch(pitch_, pitch);
     pitch_ = pitch;
   }
