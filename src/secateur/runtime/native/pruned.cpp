@@ -4,6 +4,9 @@
 
 namespace secateur {
 
+// So many weights tell what the others are like.
+static constexpr int64_t kSome = 4096;
+
 Pruned::Pruned(const Kernels& kernels, const float* weights, int32_t rows, int64_t depth, bool keep)
     : kernels_(kernels), weights_(weights), row_count_(rows), depth_(depth), keep_(keep) {}
 
@@ -18,12 +21,14 @@ void Pruned::work() {
   for (int32_t row = 0; row < row_count_ && count_ >= 0 && kept_; row++) {
     add(weights_ + seen_);
     seen_ += depth_;
-    // More than three in four: they are left out nowhere. Some rows tell.
-    kept_ = count_ >= 0 && (keep_ || seen_ < 4096 || count_ <= seen_ / 4 * 3);
+    kept_ = count_ >= 0 && (seen_ < kSome || !too_many(count_, seen_));
   }
   if (!kept_) memory_ = {};
   if (kept_ && mapped_) give_back_pages(weights_, static_cast<size_t>(row_count_ * depth_) * sizeof(float));
 }
+
+// More than three in four: they are left out nowhere.
+bool Pruned::too_many(int64_t count, int64_t seen) const { return !keep_ && count > seen / 4 * 3; }
 
 int Pruned::pieces() const {
   const int64_t rest = row_count_ * depth_ - seen_;
@@ -49,12 +54,19 @@ void Pruned::add(const float* row) {
   starts_.push_back(static_cast<int32_t>(count_));
 }
 
-// To as many as there will be if the rest is like what was seen, and an eighth more.
+// To as many as there will be if the rest is like what was seen, or like the beginning, and an eighth more; the last
+// row's zeros need room as well.
 void Pruned::grow(int64_t needed) {
   const int64_t all = row_count_ * depth_;
-  const double share = seen_ ? static_cast<double>(count_) / static_cast<double>(seen_) : 0.0;
-  const auto foreseen = static_cast<int64_t>(1.125 * share * static_cast<double>(all));
-  const int64_t room = std::min(std::max(foreseen, 2 * needed), all + kernels_.lanes);
+  int64_t seen = seen_, count = count_;
+  if (!seen) {
+    seen = std::min(all, kSome);
+    count = std::max<int64_t>(0, kernels_.count_nonzero(weights_, seen));
+  }
+  const double share = seen ? static_cast<double>(count) / static_cast<double>(seen) : 0.0;
+  const auto likely = too_many(count, seen) ? 0 : static_cast<int64_t>(share * static_cast<double>(all));
+  const int64_t foreseen = likely + likely / 8 + depth_ + kernels_.lanes;
+  const int64_t room = std::min(std::max(foreseen, seen_ ? 2 * needed : needed), all + kernels_.lanes);
   Unset<char> larger(pages_.get());
   larger.resize(static_cast<size_t>(room) * (sizeof(int32_t) + sizeof(float)));
   const int32_t* const old_columns = columns();

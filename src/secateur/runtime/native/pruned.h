@@ -48,6 +48,7 @@ class Pruned : public Task {
   void piece(int number) noexcept override;
   void add(const float* row);
   void grow(int64_t needed);
+  bool too_many(int64_t count, int64_t seen) const;
   int32_t* columns() const { return reinterpret_cast<int32_t*>(const_cast<char*>(memory_.data())); }
   float* values() const { return reinterpret_cast<float*>(columns() + room_); }
 
