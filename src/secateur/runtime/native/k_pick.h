@@ -1,6 +1,7 @@
 // Numbers that lie apart, brought together.
 #pragma once
 
+#include "kernels.h"
 #include "vec.h"
 
 namespace secateur {
@@ -178,11 +179,16 @@ static int64_t compress_vector(const float* x, int64_t i, uint8_t found, int32_t
 }
 #endif
 
+// Weights come from a mapped file, whose pages lie anywhere: at the end of each one the processor no longer knows what
+// will be read next. A page ahead; nothing happens where there is none.
+static SECATEUR_INLINE void fetch_page(const float* x) { __builtin_prefetch(x + 1024); }
+
 static int64_t compress(const float* x, int64_t count, int32_t* places, float* values) {
   int64_t n = 0, i = 0;
 #if defined(__AVX512F__)
   const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   for (; i + kLanes <= count; i += kLanes) {
+    fetch_page(x + i);
     const __m512 some = (__m512)load(x + i);
     const __mmask16 found = _mm512_cmp_ps_mask(some, _mm512_setzero_ps(), _CMP_NEQ_UQ);
     const __m512i place = _mm512_add_epi32(_mm512_set1_epi32((int32_t)i), lane);
@@ -192,6 +198,7 @@ static int64_t compress(const float* x, int64_t count, int32_t* places, float* v
   }
 #elif defined(__AVX2__)
   for (; i + 64 <= count; i += 64) {
+    for (int line = 0; line < 64; line += kAlign) fetch_page(x + i + line);
     uint64_t found = 0;
     SECATEUR_UNROLL
     for (int v = 0; v < 8; v++) found |= (uint64_t)nonzeros((__m256)load(x + i + v * kLanes)) << (v * kLanes);
@@ -220,17 +227,24 @@ static int64_t compress(const float* x, int64_t count, int32_t* places, float* v
 
 static int64_t count_nonzero(const float* x, int64_t count) {
   constexpr int64_t kSome = 1 << 14;  // 32 bits are enough for each sum, and more of them fit a vector
+  constexpr int64_t kLines = 4 * kAlign;
   int64_t found = 0;
   uint32_t strange = 0;
   for (int64_t begin = 0; begin < count; begin += kSome) {
     const int64_t end = begin + kSome < count ? begin + kSome : count;
     uint32_t some = 0;
-    for (int64_t i = begin; i < end; i++) {
+    const auto look = [&](int64_t at) {
       uint32_t bits;
-      memcpy(&bits, x + i, sizeof bits);
+      memcpy(&bits, x + at, sizeof bits);
       some += (bits & 0x7fffffffu) != 0;
       strange |= (bits & 0x7f800000u) == 0x7f800000u;
+    };
+    int64_t i = begin;
+    for (; i + kLines <= end; i += kLines) {
+      for (int64_t line = 0; line < kLines; line += kAlign) fetch_page(x + i + line);
+      for (int64_t k = 0; k < kLines; k++) look(i + k);
     }
+    for (; i < end; i++) look(i);
     found += some;
   }
   return strange ? -1 : found;
