@@ -106,7 +106,7 @@ def _check_references(model: Any, graph: Any) -> None:
                 raise ValueError("an operator has options of no kind")
 
 
-def _written_by(outputs: list[list[int]], tensors: int) -> set[int]:
+def _written_by(outputs: Sequence[list[int]], tensors: int) -> set[int]:
     """The tensors that operators write, each one once."""
     found: set[int] = set()
     for results in outputs:

@@ -1,6 +1,6 @@
-"""A subgraph of a `.tflite` file as columns: lists with an entry for each tensor, or each operator."""
+"""A subgraph of a `.tflite` file as columns, with an entry for each tensor, or each operator."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,16 +34,16 @@ class Columns(NamedTuple):
     """
 
     types: list[int]
-    shapes: list[Dims]
-    signatures: list[Dims]
+    shapes: Sequence[Dims]
+    signatures: Sequence[Dims]
     sizes: list[int]
     variables: set[int]
     quantized: set[int]
     sparse: set[int]
     kinds: list[str]
-    reads: list[list[int]]
-    writes: list[list[int]]
-    options: list[Any]
+    reads: Sequence[list[int]]
+    writes: Sequence[list[int]]
+    options: Sequence[Any]
     inputs: list[int]
     outputs: list[int]
     tensor: Callable[[int], Any]

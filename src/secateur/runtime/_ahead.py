@@ -18,9 +18,11 @@ class Ahead:
         MemoryError: If there is not enough memory.
     """
 
+    handle: int | None = None
+
     def __init__(self) -> None:
         self._library = _native.library()
-        self.handle: int | None = self._library.secateur_ahead_create()
+        self.handle = self._library.secateur_ahead_create()
         #: What lives at least as long as the thread.
         self.given: list[Any] = []
         if not self.handle:

@@ -36,7 +36,7 @@ class Ends:
 
     def __init__(self, graph: Graph, source: str | bytes) -> None:
         self._source = source
-        self._inputs, self._outputs, self._tensors = graph.inputs, graph.outputs, graph.stored
+        self._inputs, self._outputs, self._tensors = graph.inputs, graph.outputs, graph.count
         ends = (*graph.inputs, *graph.outputs)
         self._shapes = {tensor: graph.dims[tensor] for tensor in ends}
         self._signatures = {tensor: graph.signature(tensor) for tensor in ends}
@@ -63,7 +63,7 @@ class Ends:
             MemoryError: If there is not so much.
         """
         self.check_unused()
-        if (graph.inputs, graph.outputs, graph.stored) != (
+        if (graph.inputs, graph.outputs, graph.count) != (
             self._inputs,
             self._outputs,
             self._tensors,

@@ -27,8 +27,9 @@ class Program:
         NativeError: If `isa` is none of this machine's; by all methods, if an argument is wrong.
     """
 
+    handle: int | None = None
+
     def __init__(self, isa: str | None = None) -> None:
-        self.handle: int | None = None
         self._library = _native.library()
         handle = self._library.secateur_create(None if isa is None else isa.encode())
         if not handle:

@@ -34,9 +34,10 @@ class Pruned:
     (2, True)
     """
 
+    handle: int | None = None
+
     def __init__(self, weights: np.ndarray, keep: bool = False) -> None:
         self._library = _hand_signatures.library()
-        self.handle: int | None = None
         values = floats(weights)
         self.handle = self._library.secateur_prune(
             values.ctypes.data, values.size, len(values), _KEEP if keep else 0

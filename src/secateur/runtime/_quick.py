@@ -130,41 +130,32 @@ class NativeColumns:
             self._library.secateur_columns_names(self.handle, length), length.value
         )
 
-    def lists(self, lengths: int, numbers: int) -> list[list[int]]:
-        """A list for each tensor or operator."""
-        ends = itertools.accumulate(self.column(lengths), initial=0)
-        flat = self.column(numbers)
-        return [flat[begin:end] for begin, end in itertools.pairwise(ends)]
+    def lists(self, lengths: int, numbers: int, make: type = list) -> Parts:
+        """A list, or something like it, for each tensor or operator."""
+        return Parts(self.column(lengths), self.column(numbers), make)
 
-    def infer(
-        self, given: Sequence[Dims], places: Sequence[int], targets: Mapping[int, Sequence[int]]
-    ) -> list[Dims | None] | None:
+    def set_targets(self, targets: Mapping[int, Sequence[int]]) -> None:
+        """Say which targets some reshapes have, instead of what they read, by their places."""
+        numbers = numbers_of(n for place, t in targets.items() for n in (1 + len(t), place, *t))
+        set_targets = self._library.secateur_columns_set_targets
+        _native.check(set_targets(self.handle, numbers, len(numbers)))
+
+    def infer(self, given: Sequence[Dims]) -> Parts | None:
         """Find the shapes of all tensors for other shapes of the inputs.
 
         Args:
             given: The shapes of the inputs, in their order.
-            places: The operators that matter.
-            targets: The shapes that some reshapes have as targets, instead of what they read.
 
         Returns:
             The shapes, None for tensors that nothing writes. None as a whole where there is no rule
-            for an operator, or it does not take such inputs.
+            for an operator that is needed, or it does not take such inputs.
         """
-        parts = (
-            numbers_of(n for dims in given for n in (len(dims), *dims)),
-            numbers_of(places),
-            numbers_of(n for place, dims in targets.items() for n in (1 + len(dims), place, *dims)),
-        )
-        arguments = (x for part in parts for x in (part, len(part)))
-        status = self._library.secateur_columns_infer(self.handle, *arguments)
+        numbers = numbers_of(n for dims in given for n in (len(dims), *dims))
+        status = self._library.secateur_columns_infer(self.handle, numbers, len(numbers))
         if status == _native.INVALID:
             return None
         _native.check(status)
-        flat, shapes, end = self.column(Column.INFERRED), [], 0
-        for length in self.column(Column.INFERRED_LENGTH):
-            shapes.append(tuple(flat[end : end + length]) if length >= 0 else None)
-            end += max(length, 0)
-        return shapes
+        return self.lists(Column.INFERRED_LENGTH, Column.INFERRED, tuple)
 
     def set_shapes(self, shapes: Sequence[Dims | None]) -> None:
         """Say the shapes of all tensors, where somebody else has found them."""
@@ -200,8 +191,8 @@ def _columns(reader: Reader, names: list[str], found: NativeColumns) -> Columns:
 
     return Columns(
         types=found.column(Column.TYPE),
-        shapes=[*map(tuple, found.lists(Column.SHAPE_LENGTH, Column.SHAPE))],
-        signatures=[*map(tuple, found.lists(Column.SIGNATURE_LENGTH, Column.SIGNATURE))],
+        shapes=found.lists(Column.SHAPE_LENGTH, Column.SHAPE, tuple),
+        signatures=found.lists(Column.SIGNATURE_LENGTH, Column.SIGNATURE, tuple),
         sizes=lengths,
         variables={i for i, flag in enumerate(flags) if flag & _VARIABLE},
         quantized={i for i, flag in enumerate(flags) if flag & _QUANTIZED},
@@ -209,7 +200,7 @@ def _columns(reader: Reader, names: list[str], found: NativeColumns) -> Columns:
         kinds=[names[code] for code in found.column(Column.CODE)],
         reads=found.lists(Column.READ_LENGTH, Column.READ),
         writes=found.lists(Column.WRITE_LENGTH, Column.WRITE),
-        options=_options(reader, found),
+        options=_Options(reader, found),
         inputs=found.column(Column.INPUTS),
         outputs=found.column(Column.OUTPUTS),
         tensor=tensor,
@@ -219,18 +210,57 @@ def _columns(reader: Reader, names: list[str], found: NativeColumns) -> Columns:
     )
 
 
-def _options(reader: Reader, found: NativeColumns) -> list[Any]:
+class Parts(Sequence[Any]):
+    """Lists of numbers one behind the other, each made when it is asked for.
+
+    Args:
+        lengths: How long each is, -1 where there is none.
+        numbers: All of them.
+        make: What is made of each, such as a tuple.
+    """
+
+    def __init__(self, lengths: list[int], numbers: list[int], make: type) -> None:
+        self._lengths, self._numbers, self._make = lengths, numbers, make
+        whole = lengths if min(lengths, default=0) >= 0 else (max(n, 0) for n in lengths)
+        self._ends = [*itertools.accumulate(whole, initial=0)]
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __getitem__(self, number: Any) -> Any:
+        if self._lengths[number] < 0:
+            return None
+        return self._make(self._numbers[self._ends[number] : self._ends[number + 1]])
+
+
+class _Options(Sequence[Any]):
     """The options of operators; those that are nothing but the same numbers are read once."""
-    (field,) = (field for field in fields_of("Operator") if field.name == "builtinOptions")
-    kinds, positions, same = map(
-        found.column, (Column.OPTIONS_TYPE, Column.OPTIONS, Column.OPTIONS_SAME)
-    )
-    options: list[Any] = []
-    for place, (kind, position, first) in enumerate(zip(kinds, positions, same, strict=True)):
+
+    def __init__(self, reader: Reader, found: NativeColumns) -> None:
+        (field,) = (field for field in fields_of("Operator") if field.name == "builtinOptions")
+        self._reader, self._field = reader, field
+        self._kinds, self._positions, self._same = map(
+            found.column, (Column.OPTIONS_TYPE, Column.OPTIONS, Column.OPTIONS_SAME)
+        )
+        self._kept: dict[int, Any] = {}
+        for place, first in enumerate(self._same):  # to see whether something is wrong
+            if first == place:
+                self._kept[place] = options = self._read(place)
+                shared = options is not None and are_numbers(options)
+                if not shared:
+                    del self._kept[place]
+            elif first not in self._kept:
+                self._read(place)
+
+    def _read(self, place: int) -> Any:
+        position = self._positions[place]
         if position < 0:
-            options.append(None)
-        elif first < place and options[first] is not None and are_numbers(options[first]):
-            options.append(options[first])
-        else:
-            options.append(reader.union(field, position, kind))
-    return options
+            return None
+        return self._reader.union(self._field, position, self._kinds[place])
+
+    def __len__(self) -> int:
+        return len(self._same)
+
+    def __getitem__(self, place: Any) -> Any:
+        kept = self._kept.get(self._same[place])
+        return self._read(place) if kept is None else kept

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,11 +26,11 @@ class Graph:
 
     Attributes:
         head: A `ModelT`, perhaps without its subgraphs and buffers.
-        stored: How many tensors the file has; here there may be more.
+        count: How many tensors the file has; here there may be more.
+        stored: Whether the file has each tensor's values.
         types: The number of each tensor's type in the schema.
         dims: The shape of each tensor in the file.
         kinds: What each operator is, as "CONV_2D".
-        options: Its options; not to be changed.
         reads: The tensors that each operator reads, -1 for those that are left out.
         writes: The tensors that each operator writes.
         shapes: The shape of each tensor by its number, as far as anybody said; None where it is
@@ -44,53 +44,50 @@ class Graph:
         assert columns.native is not None
         #: The same for the native library.
         self.native: NativeColumns = columns.native
-        self.stored = len(columns.types)
-        self.types, self.dims = [*columns.types], [*columns.shapes]
-        self.kinds, self.options = columns.kinds, columns.options
-        self.reads, self.writes = [*columns.reads], columns.writes
+        self.count = len(columns.types)
+        self.types: Sequence[int] = columns.types
+        self.dims, self.kinds = columns.shapes, columns.kinds
+        self.reads, self.writes = columns.reads, columns.writes
         self.inputs, self.outputs = columns.inputs, columns.outputs
         #: Gives a tensor's name; it does not keep the file.
         self.name = columns.name
-        self._stored = [size > 0 for size in columns.sizes]
+        self.stored = [size > 0 for size in columns.sizes]
         #: Tensors that are not in the file, behind the others.
         self._added: dict[int, np.ndarray] = {}
-        self.writers = {
-            tensor: place
-            for place, written in enumerate(self.writes)
-            for tensor in written
-            if tensor >= 0
-        }
         #: The targets of reshapes that do not depend on what they read, by their places.
-        self.fixed = targets(columns, self.writers, self.numbers)
-        for place, target in self.fixed.items():
-            self.reads[place] = [self.reads[place][0], self._add(np.array(target, np.int32))]
+        self.fixed: dict[int, list[int]] = {}
+        if "PACK" in self.kinds:
+            self._fix(targets(columns, self.writers, self.numbers))
         #: For each tensor that operators only unpack from a constant: that constant.
         self.packed = {
             t: source for t, source in enumerate(self.native.column(Column.PACKED)) if source >= 0
         }
-        self.shapes: list[Dims | None] = [None] * len(self.types)
+        self.shapes: Sequence[Dims | None] = ()
         self.known = 0
         #: Who looks for zeros in weights, if anybody does.
         self.ahead: Ahead | None = opened.ahead
 
     @functools.cached_property
-    def needed(self) -> list[int]:
-        """The operators that outputs depend on, in their order."""
-        wanted, places = set(self.outputs), []
-        for place in reversed(range(len(self.kinds))):
-            if not wanted.isdisjoint(self.writes[place]):
-                wanted.update(self.reads[place])
-                places.append(place)
-        return places[::-1]
+    def writers(self) -> dict[int, int]:
+        """The operator that writes each tensor."""
+        return {
+            tensor: place
+            for place, written in enumerate(self.writes)
+            for tensor in written
+            if tensor >= 0
+        }
 
-    def _add(self, values: np.ndarray) -> int:
-        """Add a constant that is not in the file; return its number."""
-        number = len(self.types)
-        self.types.append(INT32)
-        self.dims.append(values.shape)
-        self._stored.append(True)
-        self._added[number] = values
-        return number
+    def _fix(self, found: dict[int, list[int]]) -> None:
+        """Give reshapes constant targets, as tensors that are not in the file."""
+        self.fixed, reads = found, [*self.reads]
+        for number, (place, target) in enumerate(found.items(), self.count):
+            self._added[number] = np.array(target, np.int32)
+            reads[place] = [reads[place][0], number]
+        self.reads = reads
+        self.types = [*self.types, *(INT32 for _ in found)]
+        self.dims = [*self.dims, *(values.shape for values in self._added.values())]
+        self.stored += [True] * len(found)
+        self.native.set_targets(found)
 
     @functools.cached_property
     def model(self) -> Any:
@@ -133,9 +130,9 @@ class Graph:
 
     def is_stored(self, tensor: int) -> bool:
         """Whether a tensor's values are in the file itself."""
-        return self._stored[tensor]
+        return self.stored[tensor]
 
-    def infer(self, given: Mapping[int, Dims]) -> list[Dims | None] | None:
+    def infer(self, given: Mapping[int, Dims]) -> Sequence[Dims | None] | None:
         """Find the shapes of all tensors, as LiteRT would.
 
         Args:
@@ -145,14 +142,15 @@ class Graph:
             The shape of each tensor, None for those that nothing writes; or None as a whole where
             the native library has no rule for an operator, or it does not take such inputs.
         """
-        inputs = [given[tensor] for tensor in self.inputs]
-        found = self.native.infer(inputs, self.needed, self.fixed)
-        return None if found is None else [*found, *self.dims[self.stored :]]
+        found = self.native.infer([given[tensor] for tensor in self.inputs])
+        if found is None or not self._added:
+            return found
+        return [*found, *(values.shape for values in self._added.values())]
 
-    def set_shapes(self, shapes: list[Dims | None], known: int) -> None:
+    def set_shapes(self, shapes: Sequence[Dims | None], known: int) -> None:
         """Set the shapes of all tensors to what somebody else has found."""
         self.shapes, self.known = shapes, known
-        self.native.set_shapes(shapes[: self.stored])
+        self.native.set_shapes([*shapes][: self.count])
 
     def is_constant(self, tensor: int) -> bool:
         """Whether a tensor's values are in the file, packed or not."""

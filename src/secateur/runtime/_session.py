@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -61,16 +61,14 @@ class Session:
         self._front = {tensor: front[tensor] for tensor in self._copied}
         # For the plan, and nothing that would keep the file.
         self._name, self._kinds, self._shapes = graph.name, graph.kinds, graph.shapes
-        self._layers = [
-            _layer(unit, part, number) for number, part in enumerate(parts) for unit in part.units
-        ]
+        self._parts = parts
         #: Outputs whose shapes are known only behind a run; LiteRT keeps them.
         self.loose = {t: self._places[t] for t in graph.outputs if self.native and t not in front}
         self.ran = False
         self._bound: tuple[NativeStep, Addresses] | None = None
-        #: The tensors that the caller reads and writes, and the constants in the file.
+        #: The tensors that the caller reads and writes.
         self.kept = set(front)
-        self.constants = {t for t in range(len(graph.types)) if graph.is_stored(t)}
+        self._stored = graph.stored
 
     @functools.cached_property
     def plan(self) -> Plan:
@@ -79,7 +77,11 @@ class Session:
 
         native = [step for step in self.steps if isinstance(step, NativeStep)]
         return Plan(
-            layers=tuple(PlannedLayer(**self._described(layer)) for layer in self._layers),
+            layers=tuple(
+                PlannedLayer(**self._described(unit, part, number))
+                for number, part in enumerate(self._parts)
+                for unit in part.units
+            ),
             reason="" if self.steps else Reason.NOT_WORTH,
             isa=Program().isa,
             weight_bytes=sum(step.weight_bytes for step in native),
@@ -87,22 +89,27 @@ class Session:
             litert_bytes=sum(step.bytes for step in self.steps if isinstance(step, LiteRTStep)),
         )
 
-    def _described(self, layer: _Layer) -> dict[str, Any]:
-        step = self.steps[layer.segment] if self.steps else None
+    def _described(self, unit: Unit, part: Segment, number: int) -> dict[str, Any]:
+        step = self.steps[number] if self.steps else None
+        output = unit.outputs[0] if unit.outputs else None
         kernel = ""
-        if isinstance(step, NativeStep) and layer.output is not None:
-            kernel = step.kernel(layer.output)
+        if isinstance(step, NativeStep) and output is not None:
+            kernel = step.kernel(output)
         return {
-            "name": "" if layer.output is None else self._name(layer.output),
-            "operators": tuple(self._kinds[place] for place in layer.places),
-            "where": "native" if layer.native else "LiteRT",
-            "segment": layer.segment,
+            "name": "" if output is None else self._name(output),
+            "operators": tuple(self._kinds[place] for place in unit.places),
+            "where": "native" if part.native else "LiteRT",
+            "segment": number,
             "kernel": kernel,
-            "shape": None if layer.output is None else self._shapes[layer.output],
-            "zeros": layer.zeros,
-            "sparse": layer.sparse,
-            "reason": layer.reason,
+            "shape": None if output is None else self._shapes[output],
+            "zeros": unit.zeros,
+            "sparse": part.native and unit.sparse,
+            "reason": _reason(unit, part.native),
         }
+
+    def is_constant(self, tensor: int) -> bool:
+        """Whether the file has a tensor's values."""
+        return 0 <= tensor < len(self._stored) and self._stored[tensor]
 
     @staticmethod
     def _build(graph: Graph, parts: list[Segment], units: Units, threads: int) -> list[Step]:
@@ -169,26 +176,11 @@ def _rows(number: int, step: Step) -> list[tuple[str, str, str, int]]:
     ]
 
 
-class _Layer(NamedTuple):
-    """What the plan says of a unit, without words; `output` is the first tensor that it writes."""
-
-    output: int | None
-    places: list[int]
-    segment: int
-    native: bool
-    zeros: float | None
-    sparse: bool
-    reason: str
-
-
-def _layer(unit: Unit, part: Segment, number: int) -> _Layer:
-    sparse = part.native and unit.sparse
-    if sparse:
-        reason = Reason.SPARSE
-    elif part.native:
-        mixed = unit.zeros is not None and not unit.depthwise
-        reason = Reason.DENSE if mixed else Reason.WITH_OTHERS
-    else:
-        reason = unit.reason or Reason.COST
-    output = unit.outputs[0] if unit.outputs else None
-    return _Layer(output, unit.places, number, part.native, unit.zeros, sparse, reason)
+def _reason(unit: Unit, native: bool) -> str:
+    """Why a unit runs where it runs."""
+    if not native:
+        return unit.reason or Reason.COST
+    if unit.sparse:
+        return Reason.SPARSE
+    mixed = unit.zeros is not None and not unit.depthwise
+    return Reason.DENSE if mixed else Reason.WITH_OTHERS

@@ -102,7 +102,8 @@ def shapes_by_litert(graph: Graph, given: Mapping[int, Dims]) -> tuple[list[Dims
         RuntimeError: If the model does not take such inputs.
     """
     known = _first_unknown(graph)
-    unknown = {tensor for place in graph.writes[known:] for tensor in place}
+    places = range(known, len(graph.kinds))
+    unknown = {tensor for place in places for tensor in graph.writes[place]}
     details = {entry["index"]: entry for entry in details_by_litert(graph, given, True)}
     shapes = [
         tuple(details[i]["shape"].tolist()) if i in details and i not in unknown else None
@@ -145,7 +146,7 @@ def ends_by_litert(graph: Graph) -> Any:
     slim.metadata = slim.metadataBuffer = None
     part.inputs, part.outputs = (np.array(t, np.int32) for t in (graph.inputs, graph.outputs))
     part.operators = []
-    part.tensors = [class_of("Tensor")()] * graph.stored
+    part.tensors = [class_of("Tensor")()] * graph.count
     for tensor in (*graph.inputs, *graph.outputs):
         part.tensors[tensor] = end = copy.copy(graph.tensor(tensor))
         end.buffer, end.isVariable = 0, tensor in graph.outputs

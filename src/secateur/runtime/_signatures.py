@@ -33,6 +33,7 @@ class Column:
     INFERRED_LENGTH = 20
     INFERRED = 21
     PACKED = 22
+    NEEDED = 23
 
 
 class UnitColumn:
@@ -110,7 +111,8 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "secateur_isas": (c_char_p, []),
     "secateur_peak": (c_double, [c_char_p]),
     "secateur_columns_read": (_P, [POINTER(CFile)]),
-    "secateur_columns_infer": (_I, [_P, _INTS, _L, _INTS, _L, _INTS, _L]),
+    "secateur_columns_set_targets": (_I, [_P, _INTS, _L]),
+    "secateur_columns_infer": (_I, [_P, _INTS, _L]),
     "secateur_columns_set_shapes": (_I, [_P, _INTS, _L, _INTS, _L]),
     "secateur_columns_get": (POINTER(c_int32), [_P, _I, POINTER(c_int64)]),
     "secateur_columns_names": (_P, [_P, POINTER(c_int64)]),
@@ -118,7 +120,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "secateur_ahead_create": (_P, []),
     "secateur_prune_columns": (_I, [_P, _P, _I]),
     "secateur_ahead_free": (None, [_P]),
-    "secateur_units_find": (_I, [_P, _P, _P, _INTS, _L, _INTS, _L, _I, CUnpack]),
+    "secateur_units_find": (_I, [_P, _P, _P, _I, CUnpack]),
     "secateur_units_get": (POINTER(c_int32), [_P, _I, POINTER(c_int64)]),
     "secateur_units_price": (_I, [_P, POINTER(CRates), POINTER(CRates), _I, _P, _P]),
     "secateur_units_build": (_I, [_P, _P, _INTS, _L, _INTS, _L, POINTER(c_int32)]),

@@ -103,13 +103,12 @@ class Units:
         self._unpacker = _Unpacker(graph)
         self._unpack = CUnpack(self._unpacker.values)  # not of this object, which it would keep
         self._handle: int | None = None
-        handle, needed, fixed = ctypes.c_void_p(), numbers_of(graph.needed), numbers_of(graph.fixed)
+        handle = ctypes.c_void_p()
         self._check(
             self._library.secateur_units_find(
                 ctypes.byref(handle),
                 graph.native.handle,
                 None if graph.ahead is None else graph.ahead.handle,
-                *(needed, len(needed), fixed, len(fixed)),
                 graph.known,
                 self._unpack,
             )

@@ -13,6 +13,7 @@ from secateur.runtime import _litert, _native
 from secateur.runtime._opening import Opened
 from secateur.runtime._reading import Graph
 from secateur.runtime._reasons import Reason
+from secateur.runtime._signatures import Column
 
 if TYPE_CHECKING:
     from secateur.runtime.profile import LayerTime
@@ -65,7 +66,8 @@ def why_not_graph(graph: Graph, native: str) -> str | None:
     unique = {tensor for tensor in ends if tensor >= 0}
     if not graph.inputs or not graph.outputs or len(unique) != len(ends):
         return Reason.UNREADABLE
-    if not graph.writers.keys() >= set(graph.outputs) or graph.writers.keys() & set(graph.inputs):
+    written = set(graph.native.column(Column.WRITE))
+    if not written.issuperset(graph.outputs) or not written.isdisjoint(graph.inputs):
         return Reason.UNREADABLE
     if any(graph.is_constant(t) or graph.types[t] not in DTYPES for t in unique):
         return Reason.UNREADABLE
@@ -73,10 +75,9 @@ def why_not_graph(graph: Graph, native: str) -> str | None:
 
 
 def _has_zeros(graph: Graph) -> bool:
-    for kind, inputs in zip(graph.kinds, graph.reads, strict=True):
-        if kind not in ("CONV_2D", "FULLY_CONNECTED") or len(inputs) < 2:
-            continue
-        tensor = inputs[1]
+    for place, kind in enumerate(graph.kinds):
+        inputs = graph.reads[place] if kind in ("CONV_2D", "FULLY_CONNECTED") else []
+        tensor = inputs[1] if len(inputs) > 1 else -1
         if tensor < 0 or not 0 < math.prod(graph.dims[tensor]) <= 2**28:
             continue
         values = graph.constant(tensor)

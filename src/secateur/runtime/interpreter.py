@@ -210,7 +210,8 @@ class Interpreter:
         """Refuse what lies within the model: it may not even be computed."""
         assert self._session is not None
         session = self._session
-        if tensor_index not in session.kept | session.constants | session.loose.keys():
+        known = tensor_index in session.kept or tensor_index in session.loose
+        if not known and not session.is_constant(tensor_index):
             raise ValueError(
                 "Only inputs, outputs and constants can be read: the others are not kept, or not "
                 f"in this form. Received: tensor_index={tensor_index}"

@@ -11,6 +11,16 @@ Part part(const int32_t* numbers, int64_t count) {
   return {numbers, numbers + count};
 }
 
+// Lists one behind the other, each behind its length.
+Lists lists(const Part& all) {
+  Lists found;
+  for (int64_t i = 0; i < all.size(); i += 1 + found.back().size()) {
+    if (all[i] < 0 || all[i] >= all.size() - i) refuse("A list is longer than all of them", "length", all[i]);
+    found.push_back({all.first + i + 1, all.first + i + 1 + all[i]});
+  }
+  return found;
+}
+
 const int32_t* numbers(const std::vector<int32_t>& column, int64_t* length) {
   static const int32_t none = 0;
   *length = static_cast<int64_t>(column.size());
@@ -35,20 +45,11 @@ secateur_columns* secateur_columns_read(const secateur_file* file) {
   });
   return columns;
 }
-int32_t secateur_columns_infer(secateur_columns* columns, const int32_t* given, int64_t given_count,
-                               const int32_t* places, int64_t place_count, const int32_t* targets,
-                               int64_t target_count) {
-  return adding(columns, [&] {
-    const auto lists = [&](const Part& all) {
-      Lists found;
-      for (int64_t i = 0; i < all.size(); i += 1 + found.back().size()) {
-        if (all[i] < 0 || all[i] >= all.size() - i) refuse("A list is longer than all of them", "length", all[i]);
-        found.push_back({all.first + i + 1, all.first + i + 1 + all[i]});
-      }
-      return found;
-    };
-    columns->infer(lists(part(given, given_count)), part(places, place_count), lists(part(targets, target_count)));
-  });
+int32_t secateur_columns_set_targets(secateur_columns* columns, const int32_t* targets, int64_t count) {
+  return adding(columns, [&] { columns->set_targets(lists(part(targets, count))); });
+}
+int32_t secateur_columns_infer(secateur_columns* columns, const int32_t* given, int64_t count) {
+  return adding(columns, [&] { columns->infer(lists(part(given, count))); });
 }
 int32_t secateur_columns_set_shapes(secateur_columns* columns, const int32_t* lengths, int64_t length_count,
                                     const int32_t* words, int64_t word_count) {
@@ -73,11 +74,10 @@ int32_t secateur_prune_columns(secateur_ahead* ahead, const secateur_columns* co
 }
 
 int32_t secateur_units_find(secateur_units** found, const secateur_columns* columns, secateur_ahead* ahead,
-                            const int32_t* needed, int64_t needed_count, const int32_t* fixed, int64_t fixed_count,
                             int32_t known, secateur_unpack unpack) {
   return adding(columns, [&] {
     if (!found) refuse("A place for the units is missing");
-    *found = new secateur_units(*columns, ahead, part(needed, needed_count), part(fixed, fixed_count), known, unpack);
+    *found = new secateur_units(*columns, ahead, known, unpack);
   });
 }
 const int32_t* secateur_units_get(const secateur_units* units, int32_t column, int64_t* length) {

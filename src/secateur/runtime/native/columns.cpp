@@ -45,6 +45,7 @@ Columns::Columns(const secateur_file& file)
   check_order();
   for (int64_t i = 0; i < operators(); i++) check_operator(i);
   find_packed();
+  set_targets({});
 }
 
 void Columns::read_buffers(int64_t at) {
@@ -160,6 +161,38 @@ void Columns::find_packed() {
     if (is_stored(source(from)) && std::find(outputs.begin(), outputs.end(), to) == outputs.end())
       columns_[SECATEUR_PACKED][static_cast<size_t>(to)] = source(from);
   }
+}
+
+void Columns::set_targets(const Lists& targets) {
+  targets_.clear();
+  for (const Part& each : targets) {
+    if (!each.size() || each[0] < 0 || each[0] >= operators() || kind(each[0]) != tflite::kReshape)
+      refuse("A target is none of a reshape");
+    targets_[each[0]] = Dims(each.first + 1, each.last);
+  }
+  std::vector<char> wanted(static_cast<size_t>(tensors()));
+  for (int32_t tensor : column(SECATEUR_OUTPUTS)) wanted[static_cast<size_t>(tensor)] = true;
+  std::vector<int32_t>& needed = columns_[SECATEUR_NEEDED];
+  needed.clear();
+  const auto is_wanted = [&](int32_t tensor) { return tensor >= 0 && wanted[static_cast<size_t>(tensor)]; };
+  for (int64_t place = operators() - 1; place >= 0; place--) {
+    const Part writes = part(SECATEUR_WRITE, place);
+    if (std::none_of(writes.begin(), writes.end(), is_wanted)) continue;
+    for (int32_t tensor : reads(place))
+      if (tensor >= 0) wanted[static_cast<size_t>(tensor)] = true;
+    needed.push_back(static_cast<int32_t>(place));
+  }
+  std::reverse(needed.begin(), needed.end());
+}
+
+const Dims* Columns::target(int64_t place) const {
+  const auto found = targets_.find(static_cast<int32_t>(place));
+  return found == targets_.end() ? nullptr : &found->second;
+}
+
+Part Columns::reads(int64_t place) const {
+  const Part all = part(SECATEUR_READ, place);
+  return all.size() == 2 && target(place) ? Part{all.first, all.first + 1} : all;
 }
 
 void Columns::set_shapes(const Part& lengths, const Part& words) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -61,10 +62,14 @@ class Columns {
   int64_t operators() const { return static_cast<int64_t>(column(SECATEUR_CODE).size()); }
   const Flatbuffer& file() const { return file_; }
 
-  // Sets the columns of shapes to what operators make of inputs of the given shapes. Of these operators only, in an
-  // order in which they can run; some reshapes, which the targets begin with, have the rest of them as their target.
-  // Refuses what it has no rule for.
-  void infer(const Lists& given, const Part& places, const Lists& targets);
+  // Some reshapes, which the targets begin with, have the rest of them as their target, instead of what they read.
+  // Finds the operators that outputs then depend on, in the order of the file.
+  void set_targets(const Lists& targets);
+  // That of a reshape, null without one; and what an operator reads besides.
+  const Dims* target(int64_t place) const;
+  Part reads(int64_t place) const;
+  // Sets the columns of shapes to what operators make of inputs of the given shapes. Refuses what it has no rule for.
+  void infer(const Lists& given);
   // Sets them to what somebody else has found: how many lengths each tensor has, -1 where it is not known, and these.
   void set_shapes(const Part& lengths, const Part& words);
 
@@ -94,6 +99,7 @@ class Columns {
   std::vector<Vector> buffers_;
   std::string names_;
   std::array<std::vector<int32_t>, SECATEUR_COLUMNS> columns_;
+  std::map<int32_t, Dims> targets_;  // of reshapes, by their places
   std::array<std::vector<size_t>, SECATEUR_COLUMNS> ends_;  // of the parts of columns of words
 };
 

@@ -23,19 +23,16 @@ void damage(std::vector<uint8_t>& bytes, File& file) {
   if (file.chance(10)) bytes.resize(static_cast<size_t>(file.range(1, static_cast<int>(bytes.size()))));
 }
 
-// Finds shapes for inputs as they are, or others, of all operators, or others.
+// Finds shapes for inputs as they are, or others; now and then with a target for some reshape.
 bool infer(secateur_columns* columns, File& file, bool odd) {
-  std::vector<int32_t> given = {4}, places;
+  std::vector<int32_t> given = {4}, targets;
   for (int32_t length : file.tensors[0].shape)
     given.push_back(odd && file.chance(20) ? file.range(-1, 1 << 20) : length);
   if (odd) given[0] = file.range(0, 5);
-  for (size_t i = 0; i < file.steps.size(); i++)
-    places.push_back(odd && file.chance(10) ? file.range(-1, 20) : static_cast<int32_t>(i));
-  const std::vector<int32_t> targets = odd ? std::vector<int32_t>{3, file.range(0, 8), -1, file.range(-2, 4)}
-                                           : std::vector<int32_t>{};
-  return secateur_columns_infer(columns, given.data(), static_cast<int64_t>(given.size()), places.data(),
-                                static_cast<int64_t>(places.size()), targets.data(),
-                                static_cast<int64_t>(targets.size())) == SECATEUR_OK;
+  for (int32_t place = 0; place < static_cast<int32_t>(file.steps.size()); place++)
+    if (file.chance(odd ? 50 : 5)) targets = {3, odd ? place + file.range(-9, 9) : place, -1, file.range(odd ? -2 : 1, 4)};
+  secateur_columns_set_targets(columns, targets.data(), static_cast<int64_t>(targets.size()));
+  return secateur_columns_infer(columns, given.data(), static_cast<int64_t>(given.size())) == SECATEUR_OK;
 }
 
 // Values for what a file packs.
@@ -81,19 +78,13 @@ bool run(secateur_program* program, const std::vector<int32_t>& shapes, size_t i
 
 // Makes a program of what can run natively, or of some units; whether it ran.
 bool build(const secateur_columns* columns, File& file, bool odd) {
-  std::vector<int32_t> needed, fixed;
-  for (size_t i = 0; i < file.steps.size(); i++) {
-    needed.push_back(odd && file.chance(10) ? file.range(-1, 20) : static_cast<int32_t>(i));
-    if (file.chance(10)) fixed.push_back(static_cast<int32_t>(i));
-  }
   secateur_ahead* ahead = file.chance(80) ? secateur_ahead_create() : nullptr;
   if (ahead && file.chance(90)) secateur_prune_columns(ahead, columns, 0);
   unpacking = &file;
   secateur_units* units = nullptr;
   const int32_t known = file.chance(80) ? 100 : file.range(-1, 9);
   bool ran = false;
-  if (secateur_units_find(&units, columns, ahead, needed.data(), static_cast<int64_t>(needed.size()), fixed.data(),
-                          static_cast<int64_t>(fixed.size()), known, unpack) == SECATEUR_OK) {
+  if (secateur_units_find(&units, columns, ahead, known, unpack) == SECATEUR_OK) {
     const secateur_rates rates{0.2, 0.7, 60, 56, file.chance(50) ? 45.0 : 1e6, 54, 16, 5, 4, 1, 500, 0.6};
     const std::vector<int32_t> flags = column(units, SECATEUR_UNIT_FLAGS);
     std::vector<double> natively(flags.size()), in_litert(flags.size());

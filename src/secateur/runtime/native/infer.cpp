@@ -1,7 +1,6 @@
 // The shapes that the operators of a file make of those of its inputs, by TFLite's rules.
 #include <algorithm>
 #include <cstring>
-#include <map>
 #include <optional>
 
 #include "columns.h"
@@ -41,13 +40,12 @@ std::vector<bool> flags(const Dims& axes, int64_t rank) {
 // One operator.
 class Rule {
  public:
-  Rule(const Columns& columns, Flatbuffer& file, int64_t place, const Part* target,
-           const std::vector<std::optional<Dims>>& shapes)
-      : columns_(columns), file_(file), place_(place), target_(target), reads_(columns.part(SECATEUR_READ, place)) {
+  Rule(const Columns& columns, Flatbuffer& file, int64_t place, const std::vector<std::optional<Dims>>& shapes)
+      : columns_(columns), file_(file), place_(place), target_(columns.target(place)), reads_(columns.part(SECATEUR_READ, place)) {
     for (int64_t i = 0; i < reads_.size(); i++) {
       // Only the last ones may be left out, as a bias is.
       need(reads_[i] >= 0 || i > 1);
-      if (reads_[i] < 0 || (target && i == 1)) continue;
+      if (reads_[i] < 0 || (target_ && i == 1)) continue;
       const auto& shape = shapes[static_cast<size_t>(reads_[i])];
       need(shape.has_value());
       operands_.push_back(&*shape);
@@ -137,7 +135,7 @@ class Rule {
   }
   // The values of an operand that is a constant of whole numbers.
   Dims numbers(int64_t i) const {
-    if (target_ && i == 1) return Dims(target_->begin(), target_->end());
+    if (target_ && i == 1) return *target_;
     need(i < reads_.size() && reads_[i] >= 0);
     return columns_.numbers(reads_[i]);
   }
@@ -279,7 +277,7 @@ class Rule {
   const Columns& columns_;
   Flatbuffer& file_;
   int64_t place_;
-  const Part* target_;
+  const Dims* target_;
   Part reads_;
   std::vector<const Dims*> operands_;
 };
@@ -302,7 +300,7 @@ Dims Columns::numbers(int64_t tensor) const {
   return found;
 }
 
-void Columns::infer(const Lists& given, const Part& places, const Lists& targets) {
+void Columns::infer(const Lists& given) {
   std::vector<std::optional<Dims>> shapes(static_cast<size_t>(tensors()));
   for (int64_t i = 0; i < tensors(); i++)
     if (at(SECATEUR_DATA_LENGTH, i)) shapes[static_cast<size_t>(i)] = Dims(shape(i).begin(), shape(i).end());
@@ -312,16 +310,11 @@ void Columns::infer(const Lists& given, const Part& places, const Lists& targets
     need(!given[i].size() || given[i].least() >= 0);
     shapes[static_cast<size_t>(inputs[i])] = Dims(given[i].begin(), given[i].end());
   }
-  std::map<int32_t, Part> target;  // by the operator's place, with which they begin
-  for (const Part& each : targets)
-    if (each.size()) target[each[0]] = {each.first + 1, each.last};
   Flatbuffer file(file_.data(), file_.bytes());
-  for (int32_t place : places) {
-    need(place >= 0 && place < operators());
-    const auto mine = target.find(place);
+  for (int32_t place : column(SECATEUR_NEEDED)) {
     const Part writes = part(SECATEUR_WRITE, place);
     need(writes.size() == 1 && writes[0] >= 0);
-    const Rule each(*this, file, place, mine == target.end() ? nullptr : &mine->second, shapes);
+    const Rule each(*this, file, place, shapes);
     Dims output = each.output();
     for (int64_t length : output) need(length <= INT32_MAX);
     shapes[static_cast<size_t>(writes[0])] = std::move(output);

@@ -117,7 +117,8 @@ typedef enum {
   SECATEUR_INFERRED_LENGTH = 20, /* of tensors, what secateur_columns_infer found; -1 where nothing */
   SECATEUR_INFERRED = 21,
   SECATEUR_PACKED = 22, /* of tensors: the constant that operators only unpack to it, or -1 */
-  SECATEUR_COLUMNS = 23
+  SECATEUR_NEEDED = 23, /* the operators that the outputs depend on, in their order */
+  SECATEUR_COLUMNS = 24
 } secateur_column;
 typedef enum { SECATEUR_VARIABLE = 1, SECATEUR_QUANTIZED = 2, SECATEUR_SPARSE = 4 } secateur_tensor_flags;
 
@@ -125,13 +126,13 @@ typedef enum { SECATEUR_VARIABLE = 1, SECATEUR_QUANTIZED = 2, SECATEUR_SPARSE = 
  * what sparse encodings and options say. NULL where something is wrong, or rare: variants, custom options, values
  * outside of the flatbuffer and the like. The data must stay as long as the columns. */
 SECATEUR_API secateur_columns* secateur_columns_read(const secateur_file*);
+/* Some reshapes have a target, instead of the one that they read: for each how many numbers follow, the operator, and
+ * the lengths, of which one may be -1. What is needed then may be less. */
+SECATEUR_API int32_t secateur_columns_set_targets(secateur_columns*, const int32_t* targets, int64_t count);
 /* Finds the shapes of all tensors. `given` are those of the subgraph's inputs: for each how many lengths it has, and
- * these. `places` are the operators that matter, in their order. `targets` are shapes for operators RESHAPE, instead
- * of those that they read: for each how many numbers follow, the operator, and the lengths, of which one may be
- * -1. SECATEUR_INVALID where an operator is of a kind without a rule, or does not go with what it reads. */
-SECATEUR_API int32_t secateur_columns_infer(secateur_columns*, const int32_t* given, int64_t given_count,
-                                            const int32_t* places, int64_t place_count,
-                                            const int32_t* targets, int64_t target_count);
+ * these. SECATEUR_INVALID where an operator that is needed is of a kind without a rule, or does not go with what it
+ * reads. */
+SECATEUR_API int32_t secateur_columns_infer(secateur_columns*, const int32_t* given, int64_t count);
 /* Sets what that would find: of each tensor how many lengths it has, -1 where it is not known, and all of them. */
 SECATEUR_API int32_t secateur_columns_set_shapes(secateur_columns*, const int32_t* lengths, int64_t length_count,
                                                  const int32_t* words, int64_t word_count);
@@ -207,12 +208,11 @@ typedef enum {
   SECATEUR_UNIT_SPARSE = 4 /* found with its costs */
 } secateur_unit_flags;
 
-/* Which operators are needed, in their order; of which reshapes the second operand is not; how many come before the
- * first whose output's shape is not known. Shapes are those that the columns have. All that is given must stay as
- * long as the units, and so must the file; `ahead` may be NULL. */
+/* Of the operators that are needed; `known` are those before the first whose output's shape is not known. Shapes are
+ * those that the columns have. All that is given must stay as long as the units, and so must the file; `ahead` may be
+ * NULL. */
 SECATEUR_API int32_t secateur_units_find(secateur_units** found, const secateur_columns*, secateur_ahead* ahead,
-                                         const int32_t* needed, int64_t needed_count, const int32_t* fixed,
-                                         int64_t fixed_count, int32_t known, secateur_unpack);
+                                         int32_t known, secateur_unpack);
 /* One column and its length; NULL if there is no such column. */
 SECATEUR_API const int32_t* secateur_units_get(const secateur_units*, int32_t column, int64_t* length);
 /* What each is thought to take natively, infinity where it cannot, and in LiteRT, in nanoseconds. Also decides which

@@ -16,33 +16,25 @@ static void add_once(std::vector<int32_t>& all, int32_t each) {
   if (std::find(all.begin(), all.end(), each) == all.end()) all.push_back(each);
 }
 
-Units::Units(const Columns& file, Preparation* ahead, const Part& needed, const Part& fixed,
-             int64_t known, secateur_unpack unpack)
+Units::Units(const Columns& file, Preparation* ahead, int64_t known, secateur_unpack unpack)
     : file_(file),
       ahead_(ahead),
       constants_(file, unpack),
       lower_(file, ahead, constants_),
-      fixed_(static_cast<size_t>(file_.operators())),
       writers_(static_cast<size_t>(file_.tensors()), -1),
       readers_(static_cast<size_t>(file_.tensors())),
       units_(static_cast<size_t>(file_.operators()), -1) {
-  const auto checked = [&](int32_t place) {
-    if (place < 0 || place >= file_.operators()) refuse("There is no such operator", "operator", place);
-    return static_cast<size_t>(place);
-  };
-  for (int32_t place : fixed) fixed_[checked(place)] = true;
+  const std::vector<int32_t>& needed = file_.column(SECATEUR_NEEDED);
   for (int64_t place = 0; place < file_.operators(); place++)
     for (int32_t tensor : file_.part(SECATEUR_WRITE, place))
       if (tensor >= 0) writers_[static_cast<size_t>(tensor)] = static_cast<int32_t>(place);
-  for (int32_t place : needed) {
-    const Part reads = file_.part(SECATEUR_READ, static_cast<int64_t>(checked(place)));
-    for (int64_t i = 0; i < (fixed_[checked(place)] ? 1 : reads.size()); i++)
-      if (reads[i] >= 0) readers_[static_cast<size_t>(reads[i])].push_back(place);
-  }
+  for (int32_t place : needed)
+    for (int32_t tensor : file_.reads(place))
+      if (tensor >= 0) readers_[static_cast<size_t>(tensor)].push_back(place);
   for (int32_t place : needed) {
     const Part writes = file_.part(SECATEUR_WRITE, place);
     const bool unpacks = writes.size() == 1 && writes[0] >= 0 && file_.source(writes[0]) != writes[0];
-    if (units_[checked(place)] < 0 && !unpacks && !find_swish(place, known)) find(place, place < known);
+    if (units_[static_cast<size_t>(place)] < 0 && !unpacks && !find_swish(place, known)) find(place, place < known);
   }
   for (Unit& unit : all_)
     if (unit.native) fuse(unit);
@@ -72,9 +64,8 @@ void Units::find(int64_t place, bool known) {
     unit.outputs = {unit.native->output};
   } catch (const NotNative& answer) {
     unit.reason = answer.reason;
-    const Part reads = file_.part(SECATEUR_READ, place);
-    for (int64_t i = 0; i < (fixed_[static_cast<size_t>(place)] ? 1 : reads.size()); i++)
-      if (reads[i] >= 0 && !file_.is_constant(reads[i])) add_once(unit.inputs, reads[i]);
+    for (int32_t tensor : file_.reads(place))
+      if (tensor >= 0 && !file_.is_constant(tensor)) add_once(unit.inputs, tensor);
     for (int32_t tensor : file_.part(SECATEUR_WRITE, place))
       if (tensor >= 0) unit.outputs.push_back(tensor);
   }

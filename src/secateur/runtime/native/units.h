@@ -19,10 +19,8 @@ struct Unit {
 
 class Units {
  public:
-  // What is given must live as long as this. Of those operators that matter. Of some reshapes the second operand does not: `fixed`. The shapes behind the first
-  // `known` operators are known.
-  Units(const Columns& file, Preparation* ahead, const Part& needed, const Part& fixed,
-        int64_t known, secateur_unpack unpack);
+  // What is given must live as long as this. The shapes behind the first `known` operators are known.
+  Units(const Columns& file, Preparation* ahead, int64_t known, secateur_unpack unpack);
 
   // What each costs on either side, in nanoseconds; leaves zeros out where that is faster.
   void price(const secateur_rates& native, const secateur_rates& litert, int32_t threads, double* natively,
@@ -53,7 +51,6 @@ class Units {
   Constants constants_;
   Lowering lower_;
   std::vector<Unit> all_;
-  std::vector<bool> fixed_;                    // reshapes
   std::vector<int32_t> writers_;               // of tensors: the operator, or -1
   std::vector<std::vector<int32_t>> readers_;  // of tensors: operators, one that reads it twice counts twice
   std::vector<int32_t> units_;                 // of operators: the unit that ends there, or -1
