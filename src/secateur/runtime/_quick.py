@@ -6,6 +6,7 @@ which a network has hundreds. What is rare is left to that reader.
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import functools
 import itertools
@@ -134,6 +135,12 @@ class NativeColumns:
         """A list, or something like it, for each tensor or operator."""
         return Parts(self.column(lengths), self.column(numbers), make)
 
+    def writers(self) -> dict[int, int]:
+        """The operator that writes each tensor."""
+        lengths = enumerate(self.column(Column.WRITE_LENGTH))
+        places = [place for place, length in lengths for _ in range(length)]
+        return dict(zip(self.column(Column.WRITE), places, strict=True))
+
     def set_targets(self, targets: Mapping[int, Sequence[int]]) -> None:
         """Say which targets some reshapes have, instead of what they read, by their places."""
         numbers = numbers_of(n for place, t in targets.items() for n in (1 + len(t), place, *t))
@@ -223,11 +230,20 @@ class Parts(Sequence[Any]):
         self._lengths, self._numbers, self._make = lengths, numbers, make
         whole = lengths if min(lengths, default=0) >= 0 else (max(n, 0) for n in lengths)
         self._ends = [*itertools.accumulate(whole, initial=0)]
+        self._others: Mapping[int, Any] = {}
+
+    def but(self, others: Mapping[int, Any]) -> Parts:
+        """The same with some others in their places, or behind the last one."""
+        parts = copy.copy(self)
+        parts._others = others
+        return parts
 
     def __len__(self) -> int:
-        return len(self._lengths)
+        return max(len(self._lengths), 1 + max(self._others, default=-1))
 
     def __getitem__(self, number: Any) -> Any:
+        if number in self._others:
+            return self._others[number]
         if self._lengths[number] < 0:
             return None
         return self._make(self._numbers[self._ends[number] : self._ends[number + 1]])

@@ -57,7 +57,7 @@ class Graph:
         #: The targets of reshapes that do not depend on what they read, by their places.
         self.fixed: dict[int, list[int]] = {}
         if "PACK" in self.kinds:
-            self._fix(targets(columns, self.writers, self.numbers))
+            self._fix(targets(columns, self.writers, functools.cache(self.numbers)))
         #: For each tensor that operators only unpack from a constant: that constant.
         self.packed = {
             t: source for t, source in enumerate(self.native.column(Column.PACKED)) if source >= 0
@@ -70,22 +70,18 @@ class Graph:
     @functools.cached_property
     def writers(self) -> dict[int, int]:
         """The operator that writes each tensor."""
-        return {
-            tensor: place
-            for place, written in enumerate(self.writes)
-            for tensor in written
-            if tensor >= 0
-        }
+        return self.native.writers()
 
     def _fix(self, found: dict[int, list[int]]) -> None:
         """Give reshapes constant targets, as tensors that are not in the file."""
-        self.fixed, reads = found, [*self.reads]
+        self.fixed, reads = found, {}
         for number, (place, target) in enumerate(found.items(), self.count):
             self._added[number] = np.array(target, np.int32)
-            reads[place] = [reads[place][0], number]
-        self.reads = reads
+            reads[place] = [self.reads[place][0], number]
+        dims = {number: values.shape for number, values in self._added.items()}
+        self.reads = self.native.lists(Column.READ_LENGTH, Column.READ).but(reads)
+        self.dims = self.native.lists(Column.SHAPE_LENGTH, Column.SHAPE, tuple).but(dims)
         self.types = [*self.types, *(INT32 for _ in found)]
-        self.dims = [*self.dims, *(values.shape for values in self._added.values())]
         self.stored += [True] * len(found)
         self.native.set_targets(found)
 
@@ -145,7 +141,7 @@ class Graph:
         found = self.native.infer([given[tensor] for tensor in self.inputs])
         if found is None or not self._added:
             return found
-        return [*found, *(values.shape for values in self._added.values())]
+        return found.but({number: values.shape for number, values in self._added.items()})
 
     def set_shapes(self, shapes: Sequence[Dims | None], known: int) -> None:
         """Set the shapes of all tensors to what somebody else has found."""

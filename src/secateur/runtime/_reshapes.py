@@ -35,8 +35,9 @@ def targets(columns: Columns, writers: Mapping[int, int], numbers: Numbers) -> d
     if "PACK" not in columns.kinds:
         return {}
     found = {}
-    for place, (kind, inputs) in enumerate(zip(columns.kinds, columns.reads, strict=True)):
-        packing = writers.get(inputs[1]) if kind == "RESHAPE" and len(inputs) == 2 else None
+    for place, kind in enumerate(columns.kinds):
+        inputs = columns.reads[place] if kind == "RESHAPE" else []
+        packing = writers.get(inputs[1]) if len(inputs) == 2 else None
         if packing is None or columns.kinds[packing] != "PACK":
             continue
         target = _target(columns, writers, numbers, inputs[0], columns.reads[packing])

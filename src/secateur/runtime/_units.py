@@ -36,6 +36,11 @@ class Unit:
         sparse: Whether they leave zeros out, natively; known with their costs.
     """
 
+    __slots__ = (
+        *("number", "places", "inputs", "outputs", "native", "reason", "zeros", "depthwise"),
+        "sparse",
+    )
+
     def __init__(
         self,
         number: int,
@@ -148,10 +153,9 @@ class Units:
         return [
             Unit(
                 *(number, places, inputs, outputs),
-                native=bool(flags & _NATIVE),
-                reason=NATIVE_REASONS[reason],
-                zeros=1 - nonzeros / weights if weights else None,
-                depthwise=bool(flags & _DEPTHWISE),
+                *(bool(flags & _NATIVE), NATIVE_REASONS[reason]),
+                1 - nonzeros / weights if weights else None,
+                bool(flags & _DEPTHWISE),
             )
             for number, (places, inputs, outputs, reason, flags, weights, nonzeros) in enumerate(
                 columns
