@@ -5,13 +5,16 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from hostile_worker import DAMAGE, network
-from runtime_files import File
+from runtime_files import File, compare, outputs_of, values
 from test_interpreter_shapes import BUILDS
 
 from secateur.litert import convert_model, read_model, write_model
 from secateur.litert._columns import columns_of
-from secateur.runtime import Interpreter
+from secateur.runtime import Interpreter, Reason
+from secateur.runtime._opening import Opened
 from secateur.runtime._quick import read_quickly
+from secateur.runtime._reading import Graph
+from secateur.runtime._session import Session
 from secateur.runtime._sound import check_sound
 from support import only
 
@@ -123,6 +126,36 @@ def test_what_is_rare_is_left_to_the_other_reader(name):
     content = change(kind)
     assert read_quickly(memoryview(content)) is None
     read_model(content)
+
+
+def test_litert_runs_a_file_with_something_rare():
+    kind, change = RARE["intermediates"]
+    interpreter = Interpreter(model_content=bytes(change(kind)), native="always")
+    interpreter.allocate_tensors()
+    assert interpreter.plan().reason == Reason.RARE
+    compare(bytes(change(kind)), values(1, 7, 9, 6))
+
+
+@pytest.mark.parametrize("how", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("zeros", [0.0, 0.9])
+def test_weights_that_lie_at_any_place(how, zeros):
+    """In a file that begins at no multiple of four they lie at none, either."""
+    file = File()
+    x = file.input((1, 5, 4, 16))
+    y = file.depthwise(file.conv(x, 24, how=how, zeros=zeros), 3, how=how)
+    z = file.dense(file.binary("ADD", y, file.constant(file.weights((24,)))), 7, zeros=zeros)
+    content, image = bytes(file.file([z])), values(1, 5, 4, 16)
+    (expected,) = outputs_of(compare(content, image), image)
+    for shift in range(1, 4):
+        shifted = memoryview(bytes(shift) + content)[shift:]
+        quick = read_quickly(shifted, prune=True)
+        graph = Graph(Opened(quick.head, [quick.columns], lambda: None, quick.ahead))
+        graph.shapes, graph.known = graph.infer({x: image.shape}), len(graph.kinds)
+        found = np.zeros(expected.shape, "float32")
+        session = Session(graph, {x: lambda: image, z: lambda to=found: to}, 1, always=True)
+        assert all(layer.where == "native" for layer in session.plan.layers)
+        session.run()
+        np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.filterwarnings("error")

@@ -121,8 +121,9 @@ void Units::price(const secateur_rates& native, const secateur_rates& litert, in
       c->sparse = convolution(*c, native, true) < convolution(*c, native, false);
       if (c->sparse) columns_[SECATEUR_UNIT_FLAGS][i] |= SECATEUR_UNIT_SPARSE;
       // Large ones that keep all are packed before it is known where they will run.
-      const bool large = c->target.pixels() == 1 && c->size >= 1 << 16;
-      if (ahead_ && large && !c->sparse && file_.is_plain(c->kernel) && !c->weights->packed) ahead_->pack(*c->weights);
+      const bool large = c->target.pixels() == 1 && c->size >= 1 << 16 && file_.is_plain(c->kernel);
+      const bool waits = c->weights->weights && !c->weights->packed;
+      if (ahead_ && large && waits && !c->sparse) ahead_->pack(*c->weights);
     }
     const double infinite = std::numeric_limits<double>::infinity();
     natively[i] = !all_[i].native ? infinite
