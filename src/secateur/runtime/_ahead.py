@@ -25,6 +25,8 @@ class Ahead:
         self.handle = self._library.secateur_ahead_create()
         #: What lives at least as long as the thread.
         self.given: list[Any] = []
+        #: Whether a kernel has zeros enough for a model to be worth a closer look.
+        self.found = False
         if not self.handle:
             raise MemoryError("There is not enough memory.")
 
@@ -37,7 +39,8 @@ class Ahead:
             mapped: Whether it is mapped, so that pages of it may be let go when they were read.
         """
         flags = _MAPPED if mapped else 0
-        _native.check(self._library.secateur_prune_columns(self.handle, columns, flags))
+        count = self._library.secateur_prune_columns(self.handle, columns, flags)
+        self.found = _native.check(count) > 0
         self.given.append(file)
 
     def __del__(self) -> None:

@@ -148,6 +148,11 @@ class Graph:
         self.shapes, self.known = shapes, known
         self.native.set_shapes([*shapes][: self.count])
 
+    def is_plain(self, tensor: int) -> bool:
+        """Whether a tensor's values are in the file as they are used: float32, and all of them."""
+        stored = self.is_stored(tensor) and not self.is_sparse(tensor)
+        return stored and self.types[tensor] == FLOAT32
+
     def is_constant(self, tensor: int) -> bool:
         """Whether a tensor's values are in the file, packed or not."""
         return tensor in self.packed or self.is_stored(tensor)

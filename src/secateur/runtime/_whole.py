@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 # A model is worth a closer look from this share of zeros in some weight.
 _LEAST_ZEROS = 0.3
-# So many parts of so many values are looked at.
-_PARTS, _PART = 16, 1024
 _STATEFUL = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE", "HASHTABLE"}
 
 
@@ -75,23 +73,22 @@ def why_not_graph(graph: Graph, native: str) -> str | None:
 
 
 def _has_zeros(graph: Graph) -> bool:
+    """Whether some kernel has zeros; those that the file holds as they are have been looked at."""
+    if graph.ahead is not None and graph.ahead.found:
+        return True
     for place, kind in enumerate(graph.kinds):
         inputs = graph.reads[place] if kind in ("CONV_2D", "FULLY_CONNECTED") else []
         tensor = inputs[1] if len(inputs) > 1 else -1
-        if tensor < 0 or not 0 < math.prod(graph.dims[tensor]) <= 2**28:
+        if tensor < 0 or graph.is_plain(tensor) or math.prod(graph.dims[tensor]) > 2**28:
             continue
         values = graph.constant(tensor)
-        if values is not None and _zeros(values.ravel()) >= _LEAST_ZEROS:
+        if values is not None and values.size and _zeros(values.ravel()) >= _LEAST_ZEROS:
             return True
     return False
 
 
 def _zeros(values: np.ndarray) -> float:
-    """The share of zeros; of many values that of some, as LiteRT is to run dense models at once."""
-    count = len(values)
-    if count > _PARTS * _PART:
-        starts = np.linspace(0, count - _PART, _PARTS, dtype=int)
-        values = np.concatenate([values[start : start + _PART] for start in starts.tolist()])
+    """The share of zeros."""
     return 1 - np.count_nonzero(values) / len(values)
 
 

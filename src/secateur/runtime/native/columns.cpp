@@ -209,7 +209,8 @@ std::vector<int32_t> Columns::kernels() const {
   std::vector<char> seen(static_cast<size_t>(tensors()));
   std::vector<int32_t> found;
   for (int64_t place = 0; place < operators(); place++) {
-    if (!(code_rules_[static_cast<size_t>(at(SECATEUR_CODE, place))] & SECATEUR_WEIGHTED)) continue;
+    const int32_t rules = code_rules_[static_cast<size_t>(at(SECATEUR_CODE, place))];
+    if (!(rules & SECATEUR_WEIGHTED) || rules & SECATEUR_LAST_AXIS) continue;
     const int32_t kernel = part(SECATEUR_READ, place)[1];  // it is there: check_weights
     if (!is_plain(kernel) || size(kernel) > most || seen[static_cast<size_t>(kernel)]) continue;
     // Numbers that lie elsewhere than at a multiple of their size are copied before anybody reads them.
@@ -220,15 +221,15 @@ std::vector<int32_t> Columns::kernels() const {
   return found;
 }
 
-bool Columns::has_zeros(int32_t kernel) const {
-  constexpr int64_t parts = 16, part = 1024;
+bool Columns::has_zeros(int32_t kernel, int64_t parts) const {
+  constexpr int64_t part = 1024;
   const int64_t all = size(kernel), each = std::min(all, part), last = all - each;
   int64_t zeros = 0;
   for (int64_t i = 0; i < parts; i++) {
     const float* const from = floats(kernel) + last * i / (parts - 1);
     zeros += std::count(from, from + each, 0.0f);
   }
-  return 5 * zeros >= parts * each;
+  return 10 * zeros >= 3 * parts * each;
 }
 
 const float* Columns::floats(int64_t tensor) const { return reinterpret_cast<const float*>(data(tensor)); }

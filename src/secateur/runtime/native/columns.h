@@ -40,10 +40,10 @@ class Columns {
   Part part(secateur_column words, int64_t i) const;
   // An operator's number in the schema.
   int32_t kind(int64_t place) const { return code_kinds_[static_cast<size_t>(at(SECATEUR_CODE, place))]; }
-  // Kernels of weighted operators whose values are in the file as they are used, each once.
+  // Kernels whose first axis is the output channels and whose values are in the file as they are used, each once.
   std::vector<int32_t> kernels() const;
-  // Whether a fifth of some of its values or more is 0.
-  bool has_zeros(int32_t kernel) const;
+  // Whether 30 % of its values or more are 0, in so many parts of it, two at least.
+  bool has_zeros(int32_t kernel, int64_t parts) const;
   // Where a constant's values of float32 are, and how many rows they are along the first axis.
   const float* floats(int64_t tensor) const;
   int64_t size(int64_t tensor) const { return shape(tensor).product(); }

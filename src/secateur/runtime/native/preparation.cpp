@@ -24,7 +24,9 @@ void Preparation::prune(const Prepared& each) {
 
 int32_t Preparation::prune(const Columns& columns, int32_t flags) {
   const std::vector<int32_t> kernels = columns.kernels();
-  const auto zeros = [&](int32_t kernel) { return columns.has_zeros(kernel); };
+  // Each part is a page or two, which must be mapped for it; models without zeros have nothing from that.
+  const auto parts = std::clamp<int64_t>(256 / static_cast<int64_t>(std::max<size_t>(kernels.size(), 1)), 4, 16);
+  const auto zeros = [&](int32_t kernel) { return columns.has_zeros(kernel, parts); };
   if (std::none_of(kernels.begin(), kernels.end(), zeros)) return 0;
   for (int32_t kernel : kernels)
     kernels_[kernel] = std::make_shared<Prepared>(

@@ -166,7 +166,7 @@ SECATEUR_API int32_t secateur_prune_ahead(secateur_ahead*, int32_t n, const floa
                                           const int64_t* counts, const int32_t* rows, int32_t flags,
                                           secateur_pruned** pruned);
 /* The same for the kernels of a file that lie there as they are used; secateur_units_find takes what becomes of them.
- * Returns how many: 0 where no kernel has zeros among the values that are looked at. */
+ * Returns how many: 0 where no kernel has 30 % zeros among the values that are looked at. */
 SECATEUR_API int32_t secateur_prune_columns(secateur_ahead*, const secateur_columns*, int32_t flags);
 /* That thread packs all of the weights, for a convolution with one output pixel. They must stay until that is
  * finalized, or the thread is freed. */
