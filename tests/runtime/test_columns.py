@@ -13,7 +13,7 @@ from secateur.litert._columns import columns_of
 from secateur.runtime import Interpreter, Reason
 from secateur.runtime._opening import Opened
 from secateur.runtime._quick import read_quickly
-from secateur.runtime._reading import Graph
+from secateur.runtime._reading import Graph, read_graph
 from secateur.runtime._session import Session
 from secateur.runtime._sound import check_sound
 from support import only
@@ -156,6 +156,23 @@ def test_weights_that_lie_at_any_place(how, zeros):
         assert all(layer.where == "native" for layer in session.plan.layers)
         session.run()
         np.testing.assert_array_equal(found, expected)
+
+
+def test_an_output_that_is_left_out_has_no_writer():
+    file = File()
+    x = file.input((1, 7, 9, 6))
+    y = file.unary("RELU", file.conv(x, 4))
+    model = read_model(file.file([y]))
+    model.subgraphs[0].operators[0].outputs = np.array(
+        [model.subgraphs[0].operators[0].outputs[0], -1]
+    )
+    graph = read_graph(bytes(write_model(model)))
+    assert graph.writers == {
+        tensor: place for place in (0, 1) for tensor in graph.writes[place][:1]
+    }
+    assert len(graph.reads) == 2
+    with pytest.raises(IndexError):
+        graph.reads[-1]
 
 
 @pytest.mark.filterwarnings("error")

@@ -139,7 +139,9 @@ class NativeColumns:
         """The operator that writes each tensor."""
         lengths = enumerate(self.column(Column.WRITE_LENGTH))
         places = [place for place, length in lengths for _ in range(length)]
-        return dict(zip(self.column(Column.WRITE), places, strict=True))
+        found = dict(zip(self.column(Column.WRITE), places, strict=True))
+        found.pop(-1, None)  # what is left out
+        return found
 
     def set_targets(self, targets: Mapping[int, Sequence[int]]) -> None:
         """Say which targets some reshapes have, instead of what they read, by their places."""
@@ -244,6 +246,8 @@ class Parts(Sequence[Any]):
     def __getitem__(self, number: Any) -> Any:
         if number in self._others:
             return self._others[number]
+        if number < 0:  # a tensor that is left out
+            raise IndexError(number)
         if self._lengths[number] < 0:
             return None
         return self._make(self._numbers[self._ends[number] : self._ends[number + 1]])
