@@ -1,7 +1,5 @@
 #include "building.h"
 
-#include <algorithm>
-
 #include "refuse.h"
 #include "units.h"
 
@@ -51,7 +49,11 @@ void Building::add(Lowered& native) {
 void Units::build(Program& program, const Part& members, const Part& outputs, int32_t* failed) {
   Building to(program, constants_, file_);
   std::vector<Shape> shapes(static_cast<size_t>(file_.tensors()));
-  const auto is_among = [&](int32_t tensor) { return std::find(outputs.begin(), outputs.end(), tensor) != outputs.end(); };
+  std::vector<bool> given(shapes.size());
+  for (int32_t tensor : outputs) {
+    if (tensor < 0 || tensor >= file_.tensors()) refuse("There is no such tensor", "tensor", tensor);
+    given[static_cast<size_t>(tensor)] = true;
+  }
   // How many units read a tensor.
   std::vector<int32_t> readers(shapes.size());
   for (int32_t i : members) {
@@ -63,7 +65,7 @@ void Units::build(Program& program, const Part& members, const Part& outputs, in
   const auto as_it_is = [&](const Lowered& native, int32_t tensor) {
     const auto* const c = dynamic_cast<const Convolution*>(&native);
     const bool first = c && !c->depthwise && tensor == c->inputs[0] && tensor != c->residual;
-    return first && readers[static_cast<size_t>(tensor)] == 1 && !is_among(tensor);
+    return first && readers[static_cast<size_t>(tensor)] == 1 && !given[static_cast<size_t>(tensor)];
   };
   for (int32_t i : members) {
     *failed = i;
@@ -75,10 +77,7 @@ void Units::build(Program& program, const Part& members, const Part& outputs, in
     shapes[static_cast<size_t>(native.output)] = native.target;
   }
   *failed = -1;
-  for (int32_t tensor : outputs) {
-    if (tensor < 0 || tensor >= file_.tensors()) refuse("There is no such tensor", "tensor", tensor);
-    to.add_output(tensor, shapes[static_cast<size_t>(tensor)]);
-  }
+  for (int32_t tensor : outputs) to.add_output(tensor, shapes[static_cast<size_t>(tensor)]);
   columns_[SECATEUR_BUILT_WRITTEN] = std::move(to.written);
   columns_[SECATEUR_BUILT_INPUT] = std::move(to.order);
   columns_[SECATEUR_BUILT_SHAPE] = std::move(to.shapes);

@@ -151,15 +151,15 @@ int32_t Columns::source(int32_t tensor) const {
 }
 
 void Columns::find_packed() {
-  const std::vector<int32_t>& outputs = column(SECATEUR_OUTPUTS);
+  outputs_.assign(static_cast<size_t>(tensors()), false);
+  for (int32_t tensor : column(SECATEUR_OUTPUTS)) outputs_[static_cast<size_t>(tensor)] = true;
   columns_[SECATEUR_PACKED].assign(static_cast<size_t>(tensors()), -1);
   for (int64_t place = 0; place < operators(); place++) {
     if (kind(place) != tflite::kDensify && kind(place) != tflite::kDequantize) continue;
     const Part reads = part(SECATEUR_READ, place), writes = part(SECATEUR_WRITE, place);
     if (reads.size() != 1 || writes.size() != 1 || reads[0] < 0 || writes[0] < 0) continue;
     const int32_t from = reads[0], to = writes[0];
-    if (is_stored(source(from)) && std::find(outputs.begin(), outputs.end(), to) == outputs.end())
-      columns_[SECATEUR_PACKED][static_cast<size_t>(to)] = source(from);
+    if (is_stored(source(from)) && !is_output(to)) columns_[SECATEUR_PACKED][static_cast<size_t>(to)] = source(from);
   }
 }
 

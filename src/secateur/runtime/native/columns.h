@@ -57,6 +57,7 @@ class Columns {
   // The constant that operators only unpack to a tensor; that tensor where there is none.
   int32_t source(int32_t tensor) const;
   bool is_constant(int32_t tensor) const { return is_stored(tensor) || source(tensor) != tensor; }
+  bool is_output(int32_t tensor) const { return outputs_[static_cast<size_t>(tensor)]; }
   Part shape(int64_t tensor) const { return part(SECATEUR_SHAPE, tensor); }
   int64_t tensors() const { return static_cast<int64_t>(column(SECATEUR_TYPE).size()); }
   int64_t operators() const { return static_cast<int64_t>(column(SECATEUR_CODE).size()); }
@@ -98,6 +99,7 @@ class Columns {
   std::vector<int32_t> code_kinds_, code_rules_, type_bits_;
   std::vector<Vector> buffers_;
   std::string names_;
+  std::vector<bool> outputs_;  // of tensors, whether they are some of the subgraph
   std::array<std::vector<int32_t>, SECATEUR_COLUMNS> columns_;
   std::map<int32_t, Dims> targets_;  // of reshapes, by their places
   std::array<std::vector<size_t>, SECATEUR_COLUMNS> ends_;  // of the parts of columns of words

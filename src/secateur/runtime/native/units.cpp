@@ -12,10 +12,6 @@ static bool same(const secateur_activation& a, const secateur_activation& b) {
   return a.function == b.function && a.a == b.a && a.b == b.b;
 }
 
-static void add_once(std::vector<int32_t>& all, int32_t each) {
-  if (std::find(all.begin(), all.end(), each) == all.end()) all.push_back(each);
-}
-
 Units::Units(const Columns& file, Preparation* ahead, int64_t known, secateur_unpack unpack)
     : file_(file),
       ahead_(ahead),
@@ -23,7 +19,8 @@ Units::Units(const Columns& file, Preparation* ahead, int64_t known, secateur_un
       lower_(file, ahead, constants_),
       writers_(static_cast<size_t>(file_.tensors()), -1),
       readers_(static_cast<size_t>(file_.tensors())),
-      units_(static_cast<size_t>(file_.operators()), -1) {
+      units_(static_cast<size_t>(file_.operators()), -1),
+      seen_(static_cast<size_t>(file_.tensors())) {
   const std::vector<int32_t>& needed = file_.column(SECATEUR_NEEDED);
   for (int64_t place = 0; place < file_.operators(); place++)
     for (int32_t tensor : file_.part(SECATEUR_WRITE, place))
@@ -44,9 +41,17 @@ Units::Units(const Columns& file, Preparation* ahead, int64_t known, secateur_un
   describe();
 }
 
-bool Units::is_output(int32_t tensor) const {
-  const std::vector<int32_t>& outputs = file_.column(SECATEUR_OUTPUTS);
-  return std::find(outputs.begin(), outputs.end(), tensor) != outputs.end();
+// Tensors from elsewhere, each once.
+template <class All>
+void Units::take_inputs(Unit& unit, const All& tensors) {
+  unit.inputs.clear();
+  now_++;
+  for (int32_t tensor : tensors) {
+    if (tensor < 0 || file_.is_constant(tensor)) continue;
+    int64_t& seen = seen_[static_cast<size_t>(tensor)];
+    if (seen != now_) unit.inputs.push_back(tensor);
+    seen = now_;
+  }
 }
 
 void Units::append(Unit unit) {
@@ -60,12 +65,11 @@ void Units::find(int64_t place, bool known) {
   try {
     need(known, Reason::kUnknown);
     unit.native = lower_(place);
-    for (int32_t tensor : unit.native->inputs) add_once(unit.inputs, tensor);
+    take_inputs(unit, unit.native->inputs);
     unit.outputs = {unit.native->output};
   } catch (const NotNative& answer) {
     unit.reason = answer.reason;
-    for (int32_t tensor : file_.reads(place))
-      if (tensor >= 0 && !file_.is_constant(tensor)) add_once(unit.inputs, tensor);
+    take_inputs(unit, file_.reads(place));
     for (int32_t tensor : file_.part(SECATEUR_WRITE, place))
       if (tensor >= 0) unit.outputs.push_back(tensor);
   }
@@ -77,7 +81,7 @@ bool Units::find_swish(int64_t place, int64_t known) {
   const Part writes = file_.part(SECATEUR_WRITE, place), from = file_.part(SECATEUR_READ, place);
   if (file_.kind(place) != kLogistic || writes.size() != 1 || writes[0] < 0 || from.size() != 1) return false;
   const std::vector<int32_t>& readers = readers_[static_cast<size_t>(writes[0])];
-  if (readers.size() != 1 || is_output(writes[0])) return false;
+  if (readers.size() != 1 || file_.is_output(writes[0])) return false;
   const int32_t product = readers[0];
   if (file_.kind(product) != kMul || product >= known || file_.part(SECATEUR_WRITE, product).size() != 1)
     return false;
@@ -112,7 +116,7 @@ void Units::fuse(Unit& unit) {
 Unit* Units::writer(const Unit& unit, int32_t tensor) {
   const int32_t place = writers_[static_cast<size_t>(tensor)];
   const int32_t found = place < 0 ? -1 : units_[static_cast<size_t>(place)];
-  if (found < 0 || is_output(tensor)) return nullptr;
+  if (found < 0 || file_.is_output(tensor)) return nullptr;
   for (int32_t reader : readers_[static_cast<size_t>(tensor)])
     if (std::find(unit.places.begin(), unit.places.end(), reader) == unit.places.end()) return nullptr;
   Unit& before = all_[static_cast<size_t>(found)];
@@ -132,8 +136,7 @@ void Units::absorb(Unit& unit, Unit& before) {
   unit.places.insert(unit.places.end(), before.places.begin(), before.places.end());
   std::sort(unit.places.begin(), unit.places.end());
   before = Unit();
-  unit.inputs.clear();
-  for (int32_t tensor : unit.native->inputs) add_once(unit.inputs, tensor);
+  take_inputs(unit, unit.native->inputs);
 }
 
 // f(operation(x)): the function becomes a part of the operation.

@@ -44,7 +44,8 @@ class Units {
   void describe();
   double native_cost(const Lowered& native, const secateur_rates& rates) const;
   double litert_cost(const Unit& unit, const secateur_rates& rates) const;
-  bool is_output(int32_t tensor) const;
+  template <class All>
+  void take_inputs(Unit& unit, const All& tensors);
 
   const Columns& file_;
   Preparation* ahead_;
@@ -54,6 +55,8 @@ class Units {
   std::vector<int32_t> writers_;               // of tensors: the operator, or -1
   std::vector<std::vector<int32_t>> readers_;  // of tensors: operators, one that reads it twice counts twice
   std::vector<int32_t> units_;                 // of operators: the unit that ends there, or -1
+  std::vector<int64_t> seen_;                  // of tensors: when they were last among the inputs of a unit
+  int64_t now_ = 0;
   std::array<std::vector<int32_t>, SECATEUR_UNIT_COLUMNS> columns_;
 };
 
