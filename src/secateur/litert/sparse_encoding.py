@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,8 +28,7 @@ _DENSE, _CSR = 0, 1
 _MOST_VALUES = 2**31 - 1
 
 
-@dataclass(frozen=True)
-class SparseTensor:
+class SparseTensor(NamedTuple):
     """A tensor in its sparse encoding.
 
     Args:
