@@ -93,7 +93,7 @@ class Composer(Program):
     ) -> None:
         """Convolution; weights are (out_channels, height, width, in_channels); kept until packed.
 
-        `same` are those weights again, should `Ahead.pack` have been called for them.
+        `same` are those weights again, should `Pruner.pack` have been called for them.
         """
         handle = None if same is None else same.handle
         self._dense("conv2d", source, out, weights, bias, window, epilogue, handle)

@@ -1,4 +1,4 @@
-"""The main graph of a `.tflite` file, as the runtime looks at it: shapes, weights, who reads what."""
+"""The main graph of a `.tflite` file, as the runtime looks at it: shapes, constants, writers."""
 
 from __future__ import annotations
 

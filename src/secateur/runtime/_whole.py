@@ -18,7 +18,8 @@ from secateur.runtime._signatures import Column
 if TYPE_CHECKING:
     from secateur.runtime.profile import LayerTime
 
-# A model is worth a closer look from this share of zeros in some weight.
+# A model is worth a closer look from this share of zeros in some weight; `Columns::has_zeros` of the
+# native library has the same for weights that it looks at.
 _LEAST_ZEROS = 0.3
 _STATEFUL = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE", "HASHTABLE"}
 
