@@ -31,7 +31,7 @@ class File(Graph):
         values = self.rng.normal(size=shape) / np.sqrt(fan or max(np.prod(shape[1:]), 1))
         return np.where(self.rng.random(shape) < zeros, 0, values).astype("float32")
 
-    def stored(self, values, how="float32", sparse=False, axis=0):
+    def stored(self, values, how="float32", sparse=False, axis=0, layout=None):
         """A weight as an operator reads it, however it is stored."""
         if how == "int8":
             rest = tuple(i for i in range(values.ndim) if i != axis)
@@ -41,7 +41,7 @@ class File(Graph):
         else:
             values, scales = values.astype(how), None
         if sparse:
-            encoded = encode(values)
+            encoded = encode(values, layout)
             tensor = self.tensor(values.shape, str(values.dtype), encoded.values)
             self.graph.tensors[tensor].sparsity = encoded.parameters
             self._quantize(tensor, scales, axis)

@@ -1,5 +1,9 @@
 """Files that are read as columns, all tables at once: the same as those that are read into objects."""
 
+import pathlib
+import re
+import struct
+
 import keras
 import numpy as np
 import pytest
@@ -8,13 +12,16 @@ from hostile_worker import DAMAGE, network
 from runtime_files import File, compare, outputs_of, values
 from test_interpreter_shapes import BUILDS
 
+from secateur import runtime
 from secateur.litert import convert_model, read_model, write_model
 from secateur.litert._columns import columns_of
+from secateur.litert._schema import _MEMBERS, fields_of
 from secateur.runtime import Interpreter, Reason
 from secateur.runtime._opening import Opened
-from secateur.runtime._quick import read_quickly
+from secateur.runtime._quick import NativeColumns, read_quickly
 from secateur.runtime._reading import Graph, read_graph
 from secateur.runtime._session import Session
+from secateur.runtime._signatures import Column
 from secateur.runtime._sound import check_sound
 from support import only
 
@@ -39,7 +46,7 @@ def plain(thing):
 
 def check_equal(quick, model):
     """Compare a file that was read in both ways."""
-    head, mine, other = quick.head, quick.columns, columns_of(model, model.subgraphs[0])
+    head, mine, other = quick.head(), quick.columns, columns_of(model, model.subgraphs[0])
     assert len(model.subgraphs) == 1
     for name in LISTS:
         found, expected = getattr(mine, name), getattr(other, name)
@@ -95,6 +102,50 @@ def test_what_is_damaged_is_left_to_the_other_reader(kind):
             check_sound(columns_of(model, model.subgraphs[0]))
             read += 1
     assert (20 if kind != "cut" else 0) <= read < 400
+
+
+def test_options_with_a_field_outside_of_them_are_refused():
+    kinds = set()
+    for build in BUILDS.values():
+        file = File()
+        content = bytearray(file.file([build(file, file.input((1, 7, 9, 6)))]))
+        found, damaged = NativeColumns(memoryview(bytes(content))), False
+        options = zip(found.column(Column.OPTIONS_TYPE), found.column(Column.OPTIONS), strict=True)
+        for kind, position in options:
+            if position < 0:
+                continue
+            vtable = position - struct.unpack_from("<i", content, position)[0]
+            length, size = struct.unpack_from("<HH", content, vtable)
+            places = struct.unpack_from(f"<{length // 2 - 2}H", content, vtable + 4)
+            for field, place in enumerate(places):
+                if place:
+                    struct.pack_into("<H", content, vtable + 4 + 2 * field, size)
+                    kinds.add(kind)
+                    damaged = True
+        if damaged:
+            assert read_quickly(memoryview(bytes(content))) is None
+            with pytest.raises(ValueError, match="damaged"):
+                read_model(bytes(content))
+    assert len(kinds) >= 9
+
+
+def test_the_native_library_knows_the_options_that_python_does():
+    header = pathlib.Path(runtime.__file__).parent / "native" / "options.h"
+    found = re.findall(
+        r"Options\{(\d+), TableKind\(\{([^}]*)\}, \{\}\)(.*?)\};", header.read_text()
+    )
+    known = {int(n): ([int(w) for w in widths.split(",")], rest) for n, widths, rest in found}
+    unions = _MEMBERS["BuiltinOptions"].items()
+    fields = {number: fields_of(kind) for number, kind in unions if fields_of(kind)}
+    assert known.keys() == fields.keys()
+    for number, (widths, rest) in known.items():
+        of_numbers = {"i": 4, "f": 4, "b": 1, "B": 1, "?": 1}
+        assert widths == [
+            0 if not field.name else 4 if field.how == "numbers" else of_numbers[field.what]
+            for field in fields[number]
+        ]
+        vectors = [i for i, field in enumerate(fields[number]) if field.how == "numbers"]
+        assert rest == (f", {vectors[0]}" if vectors else "") + (", 1" if number == 8 else "")
 
 
 def rare(name, value):

@@ -14,13 +14,13 @@ class Opened(NamedTuple):
     """A file.
 
     Args:
-        head: A `ModelT`, perhaps without its subgraphs and buffers.
+        head: Gives a `ModelT`, perhaps without its subgraphs and buffers.
         graphs: Its subgraphs.
         load: Gives all of it as objects.
         ahead: Who prunes the kernels of its convolutions, if anybody does.
     """
 
-    head: Any
+    head: Callable[[], Any]
     graphs: list[Columns]
     load: Callable[[], Any]
     ahead: Ahead | None = None
@@ -59,4 +59,5 @@ def open_file(source: str | bytes, prune: bool = False) -> Opened:
 
 def opened_model(model: Any) -> Opened:
     """The same of a file that was read into objects."""
-    return Opened(model, [columns_of(model, graph) for graph in model.subgraphs], lambda: model)
+    graphs = [columns_of(model, graph) for graph in model.subgraphs]
+    return Opened(lambda: model, graphs, lambda: model)

@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import copy
 import ctypes
-import functools
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from secateur.litert._check import check_head, check_tensor
 from secateur.litert._columns import Columns, Dims
-from secateur.litert._schema import fields_of
-from secateur.litert._unpack import Reader, are_numbers
-from secateur.litert.graph import bits, builtin, code_name, opcode_names, text
+from secateur.litert._schema import fields_of, member, operator_name
+from secateur.litert._unpack import Reader
+from secateur.litert.graph import text
 from secateur.runtime import _native
 from secateur.runtime._ahead import Ahead
 from secateur.runtime._arguments import numbers_of
-from secateur.runtime._signatures import CFile, Column
-from secateur.runtime._sound import rules_of
+from secateur.runtime._signatures import Column
 
 _VARIABLE, _QUANTIZED, _SPARSE = 1, 2, 4
 
@@ -33,12 +30,12 @@ class Read(NamedTuple):
     """What is found in a file.
 
     Args:
-        head: A `ModelT` without its subgraph and buffers.
+        head: Gives a `ModelT` without its subgraph and buffers.
         columns: The subgraph.
         ahead: Who prunes its kernels, where that is asked for.
     """
 
-    head: Any
+    head: Callable[[], Any]
     columns: Columns
     ahead: Ahead | None
 
@@ -65,23 +62,22 @@ def read_quickly(data: memoryview, prune: bool = False, mapped: bool = False) ->
 
 
 def _read(data: memoryview, prune: bool, mapped: bool) -> Read:
-    reader = Reader(data)
-    head = reader.shallow("Model", reader.unsigned(0), ("subgraphs", "buffers"))
-    graphs, buffers = head.subgraphs, head.buffers
-    only = reader.vector(graphs, 4) == 1 and not head.externalBuffers
-    if not only or head.externalBufferGroups:
-        raise ValueError("it should be read into objects")
-    head.subgraphs = head.buffers = None
-    graph = graphs + 4 + reader.unsigned(graphs + 4)
-    found = NativeColumns(data, graph, buffers, head.operatorCodes)
+    found, reader = NativeColumns(data), Reader(data)
     ahead = Ahead() if prune else None
     if ahead is not None:
         ahead.prune_columns(found.handle, found.memory, mapped)
-    columns = _columns(reader, opcode_names(head), found)
-    for tensor in columns.sparse:
-        check_tensor(columns, tensor)
-    check_head(head, reader.vector(buffers, 4), [len(columns.types)])
-    return Read(head, columns, ahead)
+    columns = _columns(reader, found)
+    for place, kind in enumerate(found.column(Column.OPTIONS_TYPE)):
+        if kind and member("BuiltinOptions", kind) is None:  # the library has not looked at these
+            columns.options[place]
+    return Read(lambda: _head(reader), columns, ahead)
+
+
+def _head(reader: Reader) -> Any:
+    apart = ("subgraphs", "buffers")
+    head = reader.shallow("Model", reader.unsigned(0), apart)
+    head.subgraphs = head.buffers = None
+    return head
 
 
 class NativeColumns:
@@ -89,9 +85,6 @@ class NativeColumns:
 
     Args:
         data: The file.
-        graph: Where its subgraph is.
-        buffers: Where its buffers are.
-        codes: Its operator codes.
 
     Raises:
         ValueError: If something is wrong with it, or rare.
@@ -101,18 +94,13 @@ class NativeColumns:
         memory: The bytes of the file.
     """
 
-    def __init__(self, data: memoryview, graph: int, buffers: int, codes: list[Any]) -> None:
+    def __init__(self, data: memoryview) -> None:
         self._library = _native.library()
-        self.handle: int | None = None
-        memory, bits = np.frombuffer(data, np.uint8), _type_bits()
-        kinds = numbers_of(map(builtin, codes))
-        rules = numbers_of(map(rules_of, map(code_name, codes)))
-        where = memory.ctypes.data, len(data), graph, buffers
-        file = CFile(*where, kinds, rules, len(codes), bits, len(bits))
-        self.handle = self._library.secateur_columns_read(file)
+        self.memory = np.frombuffer(data, np.uint8)
+        address: int = self.memory.__array_interface__["data"][0]
+        self.handle: int | None = self._library.secateur_columns_read(address, len(data))
         if not self.handle:
             _native.check(_native.INVALID)
-        self.memory = memory
 
     def __del__(self) -> None:
         if self.handle:
@@ -174,13 +162,7 @@ class NativeColumns:
         _native.check(set_shapes(self.handle, lengths, len(lengths), words, len(words)))
 
 
-@functools.cache
-def _type_bits() -> ctypes.Array[ctypes.c_int32]:
-    """How many bits a value of each type takes; later types than these are left to the other reader."""
-    return numbers_of(bits(number) or 0 for number in range(32))
-
-
-def _columns(reader: Reader, names: list[str], found: NativeColumns) -> Columns:
+def _columns(reader: Reader, found: NativeColumns) -> Columns:
     flags = found.column(Column.FLAGS)
     positions = found.column(Column.POSITION)
     names_of, ends = (
@@ -206,7 +188,7 @@ def _columns(reader: Reader, names: list[str], found: NativeColumns) -> Columns:
         variables={i for i, flag in enumerate(flags) if flag & _VARIABLE},
         quantized={i for i, flag in enumerate(flags) if flag & _QUANTIZED},
         sparse={i for i, flag in enumerate(flags) if flag & _SPARSE},
-        kinds=[names[code] for code in found.column(Column.CODE)],
+        kinds=[*map(operator_name, found.column(Column.KIND))],
         reads=found.lists(Column.READ_LENGTH, Column.READ),
         writes=found.lists(Column.WRITE_LENGTH, Column.WRITE),
         options=_Options(reader, found),
@@ -254,33 +236,18 @@ class Parts(Sequence[Any]):
 
 
 class _Options(Sequence[Any]):
-    """The options of operators; those that are nothing but the same numbers are read once."""
+    """The options of operators, each read when it is asked for."""
 
     def __init__(self, reader: Reader, found: NativeColumns) -> None:
-        (field,) = (field for field in fields_of("Operator") if field.name == "builtinOptions")
-        self._reader, self._field = reader, field
-        self._kinds, self._positions, self._same = map(
-            found.column, (Column.OPTIONS_TYPE, Column.OPTIONS, Column.OPTIONS_SAME)
-        )
-        self._kept: dict[int, Any] = {}
-        for place, first in enumerate(self._same):  # to see whether something is wrong
-            if first == place:
-                self._kept[place] = options = self._read(place)
-                shared = options is not None and are_numbers(options)
-                if not shared:
-                    del self._kept[place]
-            elif first not in self._kept:
-                self._read(place)
+        (self._field,) = (f for f in fields_of("Operator") if f.name == "builtinOptions")
+        self._reader = reader
+        self._kinds, self._places = map(found.column, (Column.OPTIONS_TYPE, Column.OPTIONS))
 
-    def _read(self, place: int) -> Any:
-        position = self._positions[place]
+    def __len__(self) -> int:
+        return len(self._kinds)
+
+    def __getitem__(self, place: Any) -> Any:
+        position = self._places[place]
         if position < 0:
             return None
         return self._reader.union(self._field, position, self._kinds[place])
-
-    def __len__(self) -> int:
-        return len(self._same)
-
-    def __getitem__(self, place: Any) -> Any:
-        kept = self._kept.get(self._same[place])
-        return self._read(place) if kept is None else kept

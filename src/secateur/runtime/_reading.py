@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from secateur.litert._columns import Dims
-from secateur.litert.graph import DTYPES, FLOAT16, FLOAT32, INT8, INT32, shaped, typed
+from secateur.litert.graph import DTYPES, INT32, shaped, typed
 from secateur.runtime._ahead import Ahead
 from secateur.runtime._opening import Opened, open_file
 from secateur.runtime._quick import NativeColumns
@@ -25,7 +25,7 @@ class Graph:
         opened: The file, which the native library has read as well.
 
     Attributes:
-        head: A `ModelT`, perhaps without its subgraphs and buffers.
+        head: Gives a `ModelT`, perhaps without its subgraphs and buffers.
         count: How many tensors the file has; here there may be more.
         stored: Whether the file has each tensor's values.
         types: The number of each tensor's type in the schema.
@@ -148,24 +148,9 @@ class Graph:
         self.shapes, self.known = shapes, known
         self.native.set_shapes([*shapes][: self.count])
 
-    def is_plain(self, tensor: int) -> bool:
-        """Whether a tensor's values are in the file as they are used: float32, and all of them."""
-        stored = self.is_stored(tensor) and not self.is_sparse(tensor)
-        return stored and self.types[tensor] == FLOAT32
-
     def is_constant(self, tensor: int) -> bool:
         """Whether a tensor's values are in the file, packed or not."""
         return tensor in self.packed or self.is_stored(tensor)
-
-    def constant(self, tensor: int) -> np.ndarray | None:
-        """The values of a constant of float32, unpacked; None where it is none."""
-        source = self.packed.get(tensor, tensor)
-        if source < 0 or not self.is_stored(source) or self.types[tensor] != FLOAT32:
-            return None
-        if self.types[source] not in (FLOAT32, FLOAT16, INT8):
-            return None
-        values = self.values(source)
-        return values if self.types[source] == FLOAT32 else _to_float(values, self.tensor(source))
 
     def numbers(self, tensor: int) -> list[int] | None:
         """The values of a constant of whole numbers; None where it is none."""
@@ -187,25 +172,3 @@ def read_graph(source: str | bytes, prune: bool = False) -> Graph:
         ValueError: If there is no such file, or it is damaged.
     """
     return Graph(open_file(source, prune))
-
-
-def _to_float(values: np.ndarray, tensor: Any) -> np.ndarray | None:
-    """What DEQUANTIZE makes of float16 or int8 values; None where that needs more than a scale."""
-    if tensor.type == FLOAT16:
-        return values.astype(np.float32)
-    quantization = tensor.quantization
-    if quantization is None or quantization.scale is None or quantization.detailsType:
-        return None
-    scale = np.asarray(quantization.scale, np.float32)
-    zero = np.asarray([] if quantization.zeroPoint is None else quantization.zeroPoint)
-    if zero.any() and tensor.sparsity is not None:
-        return None
-    shape = [1] * values.ndim
-    if scale.size > 1:
-        shape[quantization.quantizedDimension] = scale.size
-    if not scale.size:
-        return None
-    offset = zero.astype(np.float32) if zero.size else np.zeros(1, np.float32)
-    broad = offset.reshape(shape) if offset.size > 1 else offset
-    with np.errstate(all="ignore"):  # a damaged file's scales may be no numbers
-        return (values.astype(np.float32) - broad) * scale.reshape(shape)

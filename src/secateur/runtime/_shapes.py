@@ -141,7 +141,7 @@ def ends_by_litert(graph: Graph) -> Any:
     Args:
         graph: The graph.
     """
-    slim, part = copy.copy(graph.head), class_of("SubGraph")()
+    slim, part = copy.copy(graph.head()), class_of("SubGraph")()
     slim.subgraphs, slim.operatorCodes, slim.buffers = [part], [], [class_of("Buffer")()]
     slim.metadata = slim.metadataBuffer = None
     part.inputs, part.outputs = (np.array(t, np.int32) for t in (graph.inputs, graph.outputs))

@@ -22,18 +22,17 @@ class Column:
     DATA_BEGIN = 9
     DATA_LENGTH = 10
     FLAGS = 11
-    CODE = 12
+    KIND = 12
     READ_LENGTH = 13
     READ = 14
     WRITE_LENGTH = 15
     WRITE = 16
     OPTIONS_TYPE = 17
     OPTIONS = 18
-    OPTIONS_SAME = 19
-    INFERRED_LENGTH = 20
-    INFERRED = 21
-    PACKED = 22
-    NEEDED = 23
+    INFERRED_LENGTH = 19
+    INFERRED = 20
+    PACKED = 21
+    NEEDED = 22
 
 
 class UnitColumn:
@@ -52,22 +51,6 @@ class UnitColumn:
     BUILT_WRITTEN = 10
     BUILT_INPUT = 11
     BUILT_SHAPE = 12
-
-
-class CFile(ctypes.Structure):
-    """A `secateur_file`."""
-
-    _fields_ = (
-        ("data", c_void_p),
-        ("bytes", c_int64),
-        ("graph", c_int64),
-        ("buffers", c_int64),
-        ("code_kinds", POINTER(c_int32)),
-        ("code_rules", POINTER(c_int32)),
-        ("code_count", c_int32),
-        ("type_bits", POINTER(c_int32)),
-        ("type_count", c_int32),
-    )
 
 
 class CRates(ctypes.Structure):
@@ -97,9 +80,6 @@ class CRates(ctypes.Structure):
     )
 
 
-#: `secateur_unpack`.
-CUnpack = ctypes.CFUNCTYPE(c_int32, c_int32, POINTER(c_void_p), POINTER(c_int64))
-
 _I, _L, _P = c_int32, c_int64, c_void_p
 # Arrays are handed over as addresses; whoever calls keeps them alive.
 _INTS = c_void_p
@@ -110,7 +90,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "secateur_api_version": (_I, []),
     "secateur_isas": (c_char_p, []),
     "secateur_peak": (c_double, [c_char_p]),
-    "secateur_columns_read": (_P, [POINTER(CFile)]),
+    "secateur_columns_read": (_P, [_P, _L]),
     "secateur_columns_set_targets": (_I, [_P, _INTS, _L]),
     "secateur_columns_infer": (_I, [_P, _INTS, _L]),
     "secateur_columns_set_shapes": (_I, [_P, _INTS, _L, _INTS, _L]),
@@ -120,7 +100,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "secateur_ahead_create": (_P, []),
     "secateur_prune_columns": (_I, [_P, _P, _I]),
     "secateur_ahead_free": (None, [_P]),
-    "secateur_units_find": (_I, [_P, _P, _P, _I, CUnpack]),
+    "secateur_units_find": (_I, [_P, _P, _P, _I]),
     "secateur_units_get": (POINTER(c_int32), [_P, _I, POINTER(c_int64)]),
     "secateur_units_price": (_I, [_P, POINTER(CRates), POINTER(CRates), _I, _P, _P]),
     "secateur_units_build": (_I, [_P, _P, _INTS, _L, _INTS, _L, POINTER(c_int32)]),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 
 from secateur.litert._columns import Columns
@@ -28,22 +27,6 @@ _SAME_TYPE = frozenset(
 _DATA = {"TRANSPOSE_CONV": 2}
 # Those with a kernel and a bias, and the kernel's axis of output channels.
 _WEIGHTED = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
-
-# The same for the native library, as `secateur_rules` of its header.
-_SAME, _THIRD, _DENSIFIES, _DEQUANTIZES, _KERNEL, _LAST_AXIS = 1, 2, 4, 8, 16, 32
-
-
-@functools.cache
-def rules_of(kind: str) -> int:
-    """What the native library checks of a kind of operator, so as to agree with `check_sound`."""
-    rules = 0
-    if kind in _SAME_TYPE:
-        rules |= _SAME | (_THIRD if _DATA.get(kind) else 0)
-    if kind in ("DENSIFY", "DEQUANTIZE"):
-        rules |= _DENSIFIES if kind == "DENSIFY" else _DEQUANTIZES
-    if kind in _WEIGHTED:
-        rules |= _KERNEL | (_LAST_AXIS if _WEIGHTED[kind] else 0)
-    return rules
 
 
 def check_sound(columns: Columns) -> None:

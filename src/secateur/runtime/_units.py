@@ -5,16 +5,13 @@ from __future__ import annotations
 import ctypes
 import itertools
 from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
 
 from secateur.runtime import _native
-from secateur.runtime._arguments import floats, numbers_of
+from secateur.runtime._arguments import numbers_of
 from secateur.runtime._program import Program
 from secateur.runtime._reading import Graph
 from secateur.runtime._reasons import NATIVE_REASONS
-from secateur.runtime._signatures import CRates, CUnpack, UnitColumn
+from secateur.runtime._signatures import CRates, UnitColumn
 
 _NATIVE, _DEPTHWISE, _SPARSE = 1, 2, 4
 
@@ -61,34 +58,6 @@ class Refused(Exception):
     """The native library does not take a unit; the arguments are the unit and what it said."""
 
 
-class _Unpacker:
-    """Gives constants to the native library, which does not unpack any."""
-
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
-        self._last: np.ndarray | None = None  # lives until the next one
-        self._error: Exception | None = None
-
-    def values(self, tensor: int, values: Any, count: Any) -> int:
-        """Give one; a `secateur_unpack`."""
-        try:
-            found = self._graph.constant(tensor)
-            self._last = None if found is None else floats(found)
-        except Exception as error:  # it cannot pass through the library: `finish` raises it
-            self._error = error
-            return _native.OUT_OF_MEMORY
-        if self._last is None:
-            return _native.INVALID
-        values[0], count[0] = self._last.ctypes.data, self._last.size
-        return 0
-
-    def finish(self) -> None:
-        """Keep nothing, and raise what went wrong."""
-        error, self._error, self._last = self._error, None, None
-        if error is not None:
-            raise error
-
-
 class Units:
     """The operators of a graph as units, in an order in which they can run.
 
@@ -105,17 +74,14 @@ class Units:
     def __init__(self, graph: Graph) -> None:
         self._library = _native.library()
         self._graph = graph  # the native library reads what it holds
-        self._unpacker = _Unpacker(graph)
-        self._unpack = CUnpack(self._unpacker.values)  # not of this object, which it would keep
         self._handle: int | None = None
         handle = ctypes.c_void_p()
-        self._check(
+        _native.check(
             self._library.secateur_units_find(
                 ctypes.byref(handle),
                 graph.native.handle,
                 None if graph.ahead is None else graph.ahead.handle,
                 graph.known,
-                self._unpack,
             )
         )
         self._handle = handle.value
@@ -125,10 +91,6 @@ class Units:
         if self._handle is not None:
             self._library.secateur_units_free(self._handle)
             self._handle = None
-
-    def _check(self, status: int) -> None:
-        self._unpacker.finish()
-        _native.check(status)
 
     def _column(self, name: int) -> list[int]:
         length = ctypes.c_int64()
@@ -178,7 +140,7 @@ class Units:
         count = len(self.all)
         natively, in_litert = (ctypes.c_double * count)(), (ctypes.c_double * count)()
         price = self._library.secateur_units_price
-        self._check(price(self._handle, native, litert, threads, natively, in_litert))
+        _native.check(price(self._handle, native, litert, threads, natively, in_litert))
         for unit, flags in zip(self.all, self._column(UnitColumn.FLAGS), strict=True):
             unit.sparse = bool(flags & _SPARSE)
         return natively[:], in_litert[:]
@@ -205,7 +167,7 @@ class Units:
         build = self._library.secateur_units_build
         arguments = self._handle, program.handle, members, len(members), wanted, len(wanted)
         try:
-            self._check(build(*arguments, failed))
+            _native.check(build(*arguments, failed))
         except _native.NativeError as error:
             if failed.value < 0:
                 raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +17,6 @@ from secateur.runtime._signatures import Column
 if TYPE_CHECKING:
     from secateur.runtime.profile import LayerTime
 
-# A model is worth a closer look from this share of zeros in some weight; `Columns::has_zeros` of the
-# native library has the same for weights that it looks at.
-_LEAST_ZEROS = 0.3
 _STATEFUL = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE", "HASHTABLE"}
 
 
@@ -41,15 +37,21 @@ def why_not(opened: Opened, native: str) -> str | None:
         return Reason.NEVER
     if len(opened.graphs) != 1:
         return Reason.SUBGRAPHS
-    if any(code.customCode is not None for code in opened.head.operatorCodes):
+    (columns,) = opened.graphs
+    if columns.native is None and _has_custom(opened.head()):
         return Reason.CUSTOM
-    if opened.graphs[0].variables:
+    if columns.variables:
         return Reason.STATE
     if native == "always":
         _native.library()
     if not _native.available():
         return Reason.MISSING
-    return Reason.RARE if opened.graphs[0].native is None else None
+    return Reason.RARE if columns.native is None else None
+
+
+def _has_custom(head: Any) -> bool:
+    """Whether a model has operators of its own; the native library reads no such file."""
+    return any(code.customCode is not None for code in head.operatorCodes)
 
 
 def why_not_graph(graph: Graph, native: str) -> str | None:
@@ -70,27 +72,8 @@ def why_not_graph(graph: Graph, native: str) -> str | None:
         return Reason.UNREADABLE
     if any(graph.is_constant(t) or graph.types[t] not in DTYPES for t in unique):
         return Reason.UNREADABLE
-    return Reason.NO_ZEROS if native == "auto" and not _has_zeros(graph) else None
-
-
-def _has_zeros(graph: Graph) -> bool:
-    """Whether some kernel has zeros; those that the file holds as they are have been looked at."""
-    if graph.ahead is not None and graph.ahead.found:
-        return True
-    for place, kind in enumerate(graph.kinds):
-        inputs = graph.reads[place] if kind in ("CONV_2D", "FULLY_CONNECTED") else []
-        tensor = inputs[1] if len(inputs) > 1 else -1
-        if tensor < 0 or graph.is_plain(tensor) or math.prod(graph.dims[tensor]) > 2**28:
-            continue
-        values = graph.constant(tensor)
-        if values is not None and values.size and _zeros(values.ravel()) >= _LEAST_ZEROS:
-            return True
-    return False
-
-
-def _zeros(values: np.ndarray) -> float:
-    """The share of zeros."""
-    return 1 - np.count_nonzero(values) / len(values)
+    found = graph.ahead is not None and graph.ahead.found
+    return Reason.NO_ZEROS if native == "auto" and not found else None
 
 
 def litert(source: str | bytes, threads: int, **options: Any) -> Any:

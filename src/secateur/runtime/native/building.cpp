@@ -92,8 +92,7 @@ void Convolution::add(Building& to, int32_t out) {
   // Who packs it frees it, mostly another thread; a second convolution with these weights has them pruned again.
   std::shared_ptr<Pruned> kept = std::move(weights->weights);
   if (!kept || !kept->kept()) {
-    const Array all = to.constants.values(kernel);
-    kept = make_prepared(all.data, all.count, rows, SECATEUR_KEEP).weights;
+    kept = make_prepared(to.columns, kernel, SECATEUR_KEEP)->weights;
     kept->finish();
   }
   add_sparse_conv(to.program, to[inputs[0]], out, &window, kept, {bias.data(), static_cast<int64_t>(bias.size())},

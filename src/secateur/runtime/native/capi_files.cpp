@@ -35,14 +35,9 @@ void check(const secateur_rates& rates) {
 
 }  // namespace
 
-secateur_columns* secateur_columns_read(const secateur_file* file) {
+secateur_columns* secateur_columns_read(const uint8_t* data, int64_t bytes) {
   secateur_columns* columns = nullptr;
-  adding(&columns, [&] {
-    if (!file || file->code_count < 0 || file->type_count < 0) refuse("A file is missing");
-    if (file->code_count && (!file->code_kinds || !file->code_rules)) refuse("Operator codes are missing");
-    if (file->type_count && !file->type_bits) refuse("Types are missing");
-    columns = new secateur_columns(*file);
-  });
+  adding(&columns, [&] { columns = new secateur_columns(data, bytes); });
   return columns;
 }
 int32_t secateur_columns_set_targets(secateur_columns* columns, const int32_t* targets, int64_t count) {
@@ -74,10 +69,10 @@ int32_t secateur_prune_columns(secateur_ahead* ahead, const secateur_columns* co
 }
 
 int32_t secateur_units_find(secateur_units** found, const secateur_columns* columns, secateur_ahead* ahead,
-                            int32_t known, secateur_unpack unpack) {
+                            int32_t known) {
   return adding(columns, [&] {
     if (!found) refuse("A place for the units is missing");
-    *found = new secateur_units(*columns, ahead, known, unpack);
+    *found = new secateur_units(*columns, ahead, known);
   });
 }
 const int32_t* secateur_units_get(const secateur_units* units, int32_t column, int64_t* length) {

@@ -1,10 +1,9 @@
 #include "columns.h"
 
 #include <algorithm>
-#include <map>
-#include <string_view>
-#include <tuple>
+#include <cstring>
 
+#include "options.h"
 #include "refuse.h"
 #include "tflite.h"
 
@@ -22,25 +21,20 @@ const TableKind kGraphs({4, 4, 4, 4, 4, 4}, {});
 const TableKind kBuffers({4, 8, 8}, {1, 2});  // without values behind the flatbuffer
 const TableKind kTensorTables({4, 1, 4, 4, 4, 1, 4, 4, 1, 4, 4}, {9, 10});  // without variants, external buffers
 const TableKind kQuantizations({4, 4, 4, 4, 1, 4, 4}, {4, 5});  // without details
-const TableKind kSparsities({4, 4, 4}, {});
 // Without custom options, variables that change, intermediate tensors and options of the second kind.
 const TableKind kOperatorTables({4, 4, 4, 1, 4, 4, 1, 4, 4, 8, 8, 1, 4, 4}, {5, 7, 8, 9, 10, 11, 12});
-const TableKind kOther({}, {});
 
 }  // namespace
 
-Columns::Columns(const secateur_file& file)
-    : file_(file.data, file.bytes),
-      code_kinds_(file.code_kinds, file.code_kinds + file.code_count),
-      code_rules_(file.code_rules, file.code_rules + file.code_count),
-      type_bits_(file.type_bits, file.type_bits + file.type_count) {
-  const Table graph(file_, kGraphs, file.graph);
+Columns::Columns(const uint8_t* data, int64_t bytes) : file_(data, bytes), head_(file_) {
+  const Table graph(file_, kGraphs, head_.graph);
   if (!graph.has(kTensors) || !graph.has(kOperators)) refuse("A graph has neither tensors nor operators");
   add_words(graph.vector(kGraphInputs, 4), SECATEUR_INPUTS);
   add_words(graph.vector(kGraphOutputs, 4), SECATEUR_OUTPUTS);
-  read_buffers(file.buffers);
+  read_buffers(head_.buffers);
   read_tensors(graph.target(kTensors));
   read_operators(graph.target(kOperators));
+  check_head();
   for (int64_t i = 0; i < tensors(); i++) check_tensor(i);
   check_order();
   for (int64_t i = 0; i < operators(); i++) check_operator(i);
@@ -71,56 +65,49 @@ void Columns::read_tensors(int64_t at) {
       refuse("There is no such buffer", "buffer", buffer);
     add(SECATEUR_DATA_BEGIN, buffers_[static_cast<size_t>(buffer)].begin);
     add(SECATEUR_DATA_LENGTH, buffers_[static_cast<size_t>(buffer)].count);
-    if (tensor.has(kSparsity)) Table(file_, kSparsities, tensor.target(kSparsity));
-    add(SECATEUR_FLAGS, (tensor.byte(kIsVariable) ? SECATEUR_VARIABLE : 0) | read_quantization(tensor) |
-                            (tensor.has(kSparsity) ? SECATEUR_SPARSE : 0));
+    add(SECATEUR_FLAGS, tensor.byte(kIsVariable) ? SECATEUR_VARIABLE : 0);
+    if (tensor.has(kQuantization)) read_quantization(tensor.target(kQuantization));
+    if (tensor.has(kSparsity)) read_sparsity(tensor.target(kSparsity));
   }
 }
 
-int32_t Columns::read_quantization(const Table& tensor) {
-  if (!tensor.has(kQuantization)) return 0;
-  const Table found(file_, kQuantizations, tensor.target(kQuantization));
+// Of the last tensor.
+void Columns::read_quantization(int64_t at) {
+  const Table found(file_, kQuantizations, at);
   found.vector(kMin, 4);
   found.vector(kMax, 4);
-  const int64_t scales = found.vector(kScale, 4).count, zeros = found.vector(kZeroPoint, 8).count;
-  check_quantization(tensors() - 1, found, scales, zeros);
-  return scales || zeros ? SECATEUR_QUANTIZED : 0;
+  const Quantization quantization{found.vector(kScale, 4), found.vector(kZeroPoint, 8), found.word(kDimension)};
+  if (!quantization.scales.count && !quantization.zeros.count) return;
+  columns_[SECATEUR_FLAGS].back() |= SECATEUR_QUANTIZED;
+  quantizations_[static_cast<int32_t>(tensors() - 1)] = quantization;
 }
 
-void Columns::check_quantization(int64_t tensor, const Table& found, int64_t scales, int64_t zeros) const {
-  const int32_t axis = found.word(kDimension);
-  if (scales > 1 && (axis < 0 || axis >= shape(tensor).size() || shape(tensor)[axis] != scales))
-    refuse("A quantized axis has another length", "tensor", tensor);
-  if (zeros > 1 && zeros != scales) refuse("There are not as many zero points as scales", "tensor", tensor);
+// Of the last tensor, too. What has no values in the file is not looked at, and neither are numbers of unknown width.
+void Columns::read_sparsity(int64_t at) {
+  const int64_t tensor = tensors() - 1, bytes = this->at(SECATEUR_DATA_LENGTH, tensor);
+  const int32_t type = this->at(SECATEUR_TYPE, tensor);
+  columns_[SECATEUR_FLAGS].back() |= SECATEUR_SPARSE;
+  if (!bytes || !tflite::bits_of(type)) return;
+  if (!tflite::bytes_of(type)) refuse("A sparse tensor is of a type without whole bytes", "type", type);
+  const Part lengths = shape(tensor);
+  const Sparsity found(file_, at, {lengths.begin(), lengths.end()}, bytes / tflite::bytes_of(type));
+  sparsities_.emplace(static_cast<int32_t>(tensor), found);
 }
 
 void Columns::read_operators(int64_t at) {
   const Vector all = file_.vector(at, 4);
-  // Operators of a kind mostly have the same options: the first ones with their kind, layout and bytes.
-  std::map<std::tuple<int32_t, std::string_view, std::string_view>, int32_t> first;
-  const auto text = [&](int64_t begin, int32_t size) {
-    return std::string_view(reinterpret_cast<const char*>(file_.data()) + begin, static_cast<size_t>(size));
-  };
   for (int64_t i = 0; i < all.count; i++) {
     const Table each(file_, kOperatorTables, file_.target(all.begin + 4 * i));
     const int32_t code = each.word(kCode), type = each.byte(kOptionsType) & 255;
-    if (code < 0 || code >= static_cast<int64_t>(code_rules_.size())) refuse("There is no such operator code", "code", code);
-    add(SECATEUR_CODE, code);
+    if (code < 0 || code >= static_cast<int64_t>(head_.kinds.size())) refuse("There is no such operator code", "code", code);
+    add(SECATEUR_KIND, head_.kinds[static_cast<size_t>(code)]);
     add_words(each.vector(kInputs, 4), SECATEUR_READ, SECATEUR_READ_LENGTH);
     add_words(each.vector(kOutputs, 4), SECATEUR_WRITE, SECATEUR_WRITE_LENGTH);
     const int64_t options = each.target(kOptions);
-    int32_t same = static_cast<int32_t>(i);
-    if (options >= 0) {
-      if (!type) refuse("Options are of no kind", "operator", i);
-      const Table checked(file_, kOther, options);
-      const int64_t vtable = options - file_.word(options);
-      const auto layout = text(vtable, file_.half(vtable));
-      const auto content = text(options + 4, file_.half(vtable + 2) - 4);
-      same = first.try_emplace({type, layout, content}, same).first->second;
-    }
+    if (options >= 0 && !type) refuse("Options are of no kind", "operator", i);
+    if (options >= 0) tflite::check_options(file_, type, options);
     add(SECATEUR_OPTIONS_TYPE, type);
     add(SECATEUR_OPTIONS, options);
-    add(SECATEUR_OPTIONS_SAME, same);
   }
 }
 
@@ -142,7 +129,45 @@ Part Columns::part(secateur_column words, int64_t i) const {
 
 bool Columns::is_plain(int64_t tensor) const {
   return is_stored(tensor) && !(at(SECATEUR_FLAGS, tensor) & SECATEUR_SPARSE) &&
-         at(SECATEUR_TYPE, tensor) == tflite::kFloat32;
+         at(SECATEUR_TYPE, tensor) == tflite::kFloat32 && reinterpret_cast<uintptr_t>(data(tensor)) % sizeof(float) == 0;
+}
+
+std::shared_ptr<const Packed> Columns::packed(int32_t tensor) const {
+  const int32_t stored = source(tensor), type = at(SECATEUR_TYPE, stored);
+  if (at(SECATEUR_TYPE, tensor) != tflite::kFloat32 || !is_stored(stored) || is_plain(tensor)) return nullptr;
+  if (type != tflite::kFloat32 && type != tflite::kFloat16 && type != tflite::kInt8) return nullptr;
+  const Part dims = shape(stored);
+  const int64_t rows = dims.size() ? dims[0] : 1, size = dims.product();
+  if (size > INT32_MAX) return nullptr;
+  Packed found{data(stored), type, at(SECATEUR_DATA_LENGTH, stored) / tflite::bytes_of(type), rows, rows ? size / rows : 0,
+               std::nullopt, {}, {}};
+  if (const auto sparse = sparsities_.find(stored); sparse != sparsities_.end()) found.sparsity = sparse->second;
+  if (type == tflite::kInt8 && !take_scales(stored, found)) return nullptr;
+  return std::make_shared<const Packed>(std::move(found));
+}
+
+// False where int8 needs more than a scale to become float32.
+bool Columns::take_scales(int32_t tensor, Packed& to) const {
+  const auto found = quantizations_.find(tensor);
+  if (found == quantizations_.end() || !found->second.scales.count) return false;
+  const Quantization& quantization = found->second;
+  for (int64_t i = 0; i < quantization.scales.count; i++) {
+    to.scales.emplace_back();
+    std::memcpy(&to.scales.back(), file_.data() + quantization.scales.begin + 4 * i, 4);
+  }
+  bool shifted = false;
+  for (int64_t i = 0; i < quantization.zeros.count; i++) {
+    int64_t zero;
+    std::memcpy(&zero, file_.data() + quantization.zeros.begin + 8 * i, 8);
+    to.zeros.push_back(static_cast<float>(zero));
+    shifted |= zero != 0;
+  }
+  if (to.scales.size() > 1) {
+    const Part dims = shape(tensor);
+    to.channels = static_cast<int64_t>(to.scales.size());
+    to.each_channel = Part{dims.begin() + quantization.axis + 1, dims.end()}.product();
+  }
+  return !(shifted && to.sparsity);
 }
 
 int32_t Columns::source(int32_t tensor) const {
@@ -209,27 +234,13 @@ std::vector<int32_t> Columns::kernels() const {
   std::vector<char> seen(static_cast<size_t>(tensors()));
   std::vector<int32_t> found;
   for (int64_t place = 0; place < operators(); place++) {
-    const int32_t rules = code_rules_[static_cast<size_t>(at(SECATEUR_CODE, place))];
-    if (!(rules & SECATEUR_WEIGHTED) || rules & SECATEUR_LAST_AXIS) continue;
+    if (kind(place) != tflite::kConv && kind(place) != tflite::kFullyConnected) continue;
     const int32_t kernel = part(SECATEUR_READ, place)[1];  // it is there: check_weights
-    if (!is_plain(kernel) || size(kernel) > most || seen[static_cast<size_t>(kernel)]) continue;
-    // Numbers that lie elsewhere than at a multiple of their size are copied before anybody reads them.
-    if (reinterpret_cast<uintptr_t>(data(kernel)) % sizeof(float)) continue;
+    if (!is_constant(kernel) || shape(source(kernel)).product() > most || seen[static_cast<size_t>(kernel)]) continue;
     seen[static_cast<size_t>(kernel)] = true;
     found.push_back(kernel);
   }
   return found;
-}
-
-bool Columns::has_zeros(int32_t kernel, int64_t parts) const {
-  constexpr int64_t part = 1024;
-  const int64_t all = size(kernel), each = std::min(all, part), last = all - each;
-  int64_t zeros = 0;
-  for (int64_t i = 0; i < parts; i++) {
-    const float* const from = floats(kernel) + last * i / (parts - 1);
-    zeros += std::count(from, from + each, 0.0f);
-  }
-  return 10 * zeros >= 3 * parts * each;
 }
 
 const float* Columns::floats(int64_t tensor) const { return reinterpret_cast<const float*>(data(tensor)); }

@@ -7,7 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "flatbuffer.h"
+#include "head.h"
+#include "packed.h"
 #include "secateur.h"
 
 namespace secateur {
@@ -31,7 +32,7 @@ using Dims = std::vector<int64_t>;
 class Columns {
  public:
   // Refuses files that are damaged or make no sense, and those in which a table has something rare.
-  explicit Columns(const secateur_file& file);
+  Columns(const uint8_t* data, int64_t bytes);
 
   const std::vector<int32_t>& column(secateur_column name) const { return columns_[name]; }
   const std::string& names() const { return names_; }
@@ -39,11 +40,9 @@ class Columns {
   // Of columns of words, those of one tensor or operator.
   Part part(secateur_column words, int64_t i) const;
   // An operator's number in the schema.
-  int32_t kind(int64_t place) const { return code_kinds_[static_cast<size_t>(at(SECATEUR_CODE, place))]; }
-  // Kernels whose first axis is the output channels and whose values are in the file as they are used, each once.
+  int32_t kind(int64_t place) const { return at(SECATEUR_KIND, place); }
+  // Kernels whose first axis is the output channels and whose values are in the file, each once.
   std::vector<int32_t> kernels() const;
-  // Whether 30 % of its values or more are 0, in so many parts of it, two at least.
-  bool has_zeros(int32_t kernel, int64_t parts) const;
   // Where a constant's values of float32 are, and how many rows they are along the first axis.
   const float* floats(int64_t tensor) const;
   int64_t size(int64_t tensor) const { return shape(tensor).product(); }
@@ -54,13 +53,15 @@ class Columns {
   bool is_stored(int64_t tensor) const { return at(SECATEUR_DATA_LENGTH, tensor); }
   // Whether it has them as they are used: float32, and all of them.
   bool is_plain(int64_t tensor) const;
+  // Those of a constant of float32 that are not there as they are used; null where it is none, or they are.
+  std::shared_ptr<const Packed> packed(int32_t tensor) const;
   // The constant that operators only unpack to a tensor; that tensor where there is none.
   int32_t source(int32_t tensor) const;
   bool is_constant(int32_t tensor) const { return is_stored(tensor) || source(tensor) != tensor; }
   bool is_output(int32_t tensor) const { return outputs_[static_cast<size_t>(tensor)]; }
   Part shape(int64_t tensor) const { return part(SECATEUR_SHAPE, tensor); }
   int64_t tensors() const { return static_cast<int64_t>(column(SECATEUR_TYPE).size()); }
-  int64_t operators() const { return static_cast<int64_t>(column(SECATEUR_CODE).size()); }
+  int64_t operators() const { return static_cast<int64_t>(column(SECATEUR_KIND).size()); }
   const Flatbuffer& file() const { return file_; }
 
   // Some reshapes, which the targets begin with, have the rest of them as their target, instead of what they read.
@@ -79,15 +80,18 @@ class Columns {
 
   void read_buffers(int64_t at);
   void read_tensors(int64_t at);
-  int32_t read_quantization(const Table& tensor);
+  void read_quantization(int64_t at);
   void read_operators(int64_t at);
+  void read_sparsity(int64_t at);
+  bool take_scales(int32_t tensor, Packed& to) const;
   void find_packed();
   void add_words(const Vector& found, secateur_column words);
   void add_words(const Vector& found, secateur_column words, secateur_column lengths);
   void add(secateur_column name, int64_t number) { columns_[name].push_back(static_cast<int32_t>(number)); }
 
+  void check_head() const;
   void check_tensor(int64_t tensor) const;
-  void check_quantization(int64_t tensor, const Table& found, int64_t scales, int64_t zeros) const;
+  void check_quantization(int64_t tensor) const;
   void check_order() const;
   void check_operator(int64_t place) const;
   void check_types(const Part& reads, const Part& writes, int64_t data) const;
@@ -95,9 +99,17 @@ class Columns {
   void check_weights(const Part& reads, int64_t axis) const;
   bool needs_no_writer(int64_t tensor) const;
 
+  // Of tensors with scales or zero points.
+  struct Quantization {
+    Vector scales, zeros;
+    int32_t axis;
+  };
+
   Flatbuffer file_;
-  std::vector<int32_t> code_kinds_, code_rules_, type_bits_;
+  Head head_;
   std::vector<Vector> buffers_;
+  std::map<int32_t, Quantization> quantizations_;  // by their tensors, as the next ones
+  std::map<int32_t, Sparsity> sparsities_;
   std::string names_;
   std::vector<bool> outputs_;  // of tensors, whether they are some of the subgraph
   std::array<std::vector<int32_t>, SECATEUR_COLUMNS> columns_;

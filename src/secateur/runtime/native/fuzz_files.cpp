@@ -35,21 +35,6 @@ bool infer(secateur_columns* columns, File& file, bool odd) {
   return secateur_columns_infer(columns, given.data(), static_cast<int64_t>(given.size())) == SECATEUR_OK;
 }
 
-// Values for what a file packs.
-std::vector<float> unpacked;
-const File* unpacking = nullptr;
-
-int32_t unpack(int32_t tensor, const float** values, int64_t* count) {
-  size_t size = 1;
-  for (int32_t length : unpacking->tensors[static_cast<size_t>(tensor)].shape) size *= static_cast<size_t>(length);
-  if (size > 4096) return SECATEUR_INVALID;
-  unpacked.assign(size, 0);
-  for (size_t i = 0; i < size; i += 3) unpacked[i] = 1.5f;
-  *values = unpacked.data();
-  *count = static_cast<int64_t>(size);
-  return SECATEUR_OK;
-}
-
 std::vector<int32_t> column(const secateur_units* units, secateur_unit_column name) {
   int64_t length;
   const int32_t* const numbers = secateur_units_get(units, name, &length);
@@ -80,11 +65,10 @@ bool run(secateur_program* program, const std::vector<int32_t>& shapes, size_t i
 bool build(const secateur_columns* columns, File& file, bool odd) {
   secateur_ahead* ahead = file.chance(80) ? secateur_ahead_create() : nullptr;
   if (ahead && file.chance(90)) secateur_prune_columns(ahead, columns, 0);
-  unpacking = &file;
   secateur_units* units = nullptr;
   const int32_t known = file.chance(80) ? 100 : file.range(-1, 9);
   bool ran = false;
-  if (secateur_units_find(&units, columns, ahead, known, unpack) == SECATEUR_OK) {
+  if (secateur_units_find(&units, columns, ahead, known) == SECATEUR_OK) {
     const secateur_rates rates{0.2, 0.7, 60, 56, file.chance(50) ? 45.0 : 1e6, 54, 16, 5, 4, 1, 500, 0.6};
     const std::vector<int32_t> flags = column(units, SECATEUR_UNIT_FLAGS);
     std::vector<double> natively(flags.size()), in_litert(flags.size());
@@ -114,25 +98,14 @@ bool build(const secateur_columns* columns, File& file, bool odd) {
 FuzzedFile fuzz_file(uint32_t seed) {
   std::mt19937 random(seed);
   File file(random);
-  int64_t graph, buffers;
-  std::vector<uint8_t> written = file.write(&graph, &buffers);
+  std::vector<uint8_t> written = file.write();
   const bool damaged = file.chance(70);
   if (damaged) damage(written, file);
   // Exactly as large as it must be, and where numbers may lie at multiples of their size.
   const size_t bytes = written.size();
   uint8_t* const data = static_cast<uint8_t*>(std::malloc(bytes));
   std::memcpy(data, written.data(), bytes);
-  std::vector<int32_t> rules, bits(20);
-  for (int32_t code : file.codes)
-    rules.push_back(code == 3 || code == 9 ? SECATEUR_WEIGHTED | SECATEUR_SAME_TYPE
-                    : code == 4            ? SECATEUR_WEIGHTED | SECATEUR_LAST_AXIS | SECATEUR_SAME_TYPE
-                    : code == 6            ? SECATEUR_DEQUANTIZES
-                                           : SECATEUR_SAME_TYPE);
-  bits[0] = bits[2] = 32;
-  bits[1] = 16;
-  const secateur_file given{data, static_cast<int64_t>(bytes), graph, buffers, file.codes.data(), rules.data(),
-                            static_cast<int32_t>(rules.size()), bits.data(), static_cast<int32_t>(bits.size())};
-  secateur_columns* columns = secateur_columns_read(&given);
+  secateur_columns* columns = secateur_columns_read(data, static_cast<int64_t>(bytes));
   FuzzedFile found{columns != nullptr, false, false};
   if (!columns && !damaged) {
     std::fprintf(stderr, "file of seed %u is sound, but: %s\n", seed, secateur_error());

@@ -5,6 +5,7 @@
 
 #include "columns.h"
 #include "refuse.h"
+#include "options.h"
 #include "tflite.h"
 
 namespace secateur {

@@ -48,7 +48,7 @@ std::unique_ptr<Lowered> Lowering::convolution(int64_t place, bool depthwise) {
   const secateur_window asked{dims[1], dims[2], o.word(2), o.word(1), dilation(function + 2), dilation(function + 1),
                               0,       0,       0,         0};
   found->window = padded(asked, o.byte(0), from, to);
-  take_weights(*found, depthwise ? dims[1] : dims[0], dims.product());
+  take_weights(*found, dims.product());
   take_bias(*found, place);
   found->first = fused(o.byte(function));
   return found;
@@ -64,7 +64,7 @@ std::unique_ptr<Lowered> Lowering::fully_connected(int64_t place) {
   need(dims[1] == from.channels && dims[0] == to.channels, Reason::kShape);
   need(from.height == to.height && from.width == to.width, Reason::kShape);
   found->window = {1, 1, 1, 1, 1, 1, 0, 0, 0, 0};
-  take_weights(*found, dims[0], dims.product());
+  take_weights(*found, dims.product());
   take_bias(*found, place);
   found->first = fused(o.byte(0));
   return found;
@@ -87,24 +87,20 @@ Part Lowering::kernel(const Convolution& convolution, int64_t rank) const {
   return dims;
 }
 
-// Those that are not in the file as they are used are looked at now, not to keep what was unpacked for it.
-void Lowering::take_weights(Convolution& convolution, int32_t rows, int64_t size) {
+void Lowering::take_weights(Convolution& convolution, int64_t size) {
   const int32_t kernel = convolution.kernel;
-  const bool plain = columns_.is_plain(kernel);
-  convolution.rows = rows;
   convolution.size = size;
-  if (ahead_) convolution.weights = ahead_->prepared(kernel);
-  if (const auto found = prepared_.find(kernel); found != prepared_.end()) convolution.weights = found->second;
-  if (convolution.weights && !convolution.depthwise) return;
-  const Array values = constants_.values(kernel);
-  need(values.data && values.count == size, Reason::kType);
   if (convolution.depthwise) {
+    const Array values = constants_.values(kernel);
+    need(values.data && values.count == size, Reason::kType);
     convolution.nonzeros = best_kernels().count_nonzero(values.data, size);
     return;
   }
-  convolution.weights = std::make_shared<Prepared>(make_prepared(values.data, size, rows, 0));
-  prepared_[kernel] = convolution.weights;
-  if (!plain) convolution.weights->weights->finish();
+  std::shared_ptr<Prepared>& made = prepared_[kernel];
+  if (!made && ahead_) made = ahead_->prepared(kernel);
+  if (!made) made = make_prepared(columns_, kernel, 0);
+  need(made != nullptr, Reason::kType);
+  convolution.weights = made;
 }
 
 void Lowering::take_bias(Convolution& convolution, int64_t place) {

@@ -57,7 +57,6 @@ class Convolution : public Lowered {
   bool depthwise;
   bool sparse = false;  // without its zeros
   int32_t kernel = -1;  // the tensor
-  int32_t rows = 0;
   int64_t size = 0, nonzeros = 0;
   std::shared_ptr<Prepared> weights;  // null for depthwise ones
   std::vector<float> bias;            // may be empty

@@ -3,6 +3,7 @@
 
 #include "constants.h"
 #include "lowered.h"
+#include "options.h"
 #include "tflite.h"
 
 namespace secateur {
@@ -35,7 +36,7 @@ class Lowering {
   std::unique_ptr<Lowered> fully_connected(int64_t place);
   std::unique_ptr<Convolution> weighted(int64_t place, bool depthwise) const;
   Part kernel(const Convolution& convolution, int64_t rank) const;
-  void take_weights(Convolution& convolution, int32_t rows, int64_t size);
+  void take_weights(Convolution& convolution, int64_t size);
   void take_bias(Convolution& convolution, int64_t place);
   std::unique_ptr<Lowered> function(int64_t place);
   std::unique_ptr<Lowered> pair(int64_t place, int32_t function, const tflite::Options* expected);

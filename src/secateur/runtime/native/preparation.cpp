@@ -17,22 +17,46 @@ Prepared make_prepared(const float* weights, int64_t count, int32_t rows, int32_
   return made;
 }
 
+std::shared_ptr<Prepared> make_prepared(const Columns& columns, int32_t kernel, int32_t flags) {
+  if (const auto packed = columns.packed(kernel)) {
+    auto pruned = std::make_shared<Pruned>(best_kernels(), packed, flags & SECATEUR_KEEP);
+    return std::make_shared<Prepared>(Prepared{std::move(pruned), nullptr});
+  }
+  if (!columns.is_plain(kernel)) return nullptr;
+  return std::make_shared<Prepared>(
+      make_prepared(columns.floats(kernel), columns.size(kernel), columns.rows(kernel), flags));
+}
+
 void Preparation::prune(const Prepared& each) {
   each.weights->set_pages(pages_);
   add(each.weights);
+}
+
+// Whether 30 % of the values or more are 0, in so many parts of them, two at least.
+static bool has_zeros(const Columns& columns, int32_t kernel, int64_t parts) {
+  constexpr int64_t part = 1024;
+  if (const auto packed = columns.packed(kernel)) return Unpacking::has_zeros(packed, parts);
+  if (!columns.is_plain(kernel)) return false;
+  const int64_t all = columns.size(kernel), each = std::min(all, part), last = all - each;
+  int64_t zeros = 0;
+  for (int64_t i = 0; i < parts; i++) {
+    const float* const from = columns.floats(kernel) + last * i / (parts - 1);
+    zeros += std::count(from, from + each, 0.0f);
+  }
+  return 10 * zeros >= 3 * parts * each;
 }
 
 int32_t Preparation::prune(const Columns& columns, int32_t flags) {
   const std::vector<int32_t> kernels = columns.kernels();
   // Each part is a page or two, which must be mapped for it; models without zeros have nothing from that.
   const auto parts = std::clamp<int64_t>(256 / static_cast<int64_t>(std::max<size_t>(kernels.size(), 1)), 4, 16);
-  const auto zeros = [&](int32_t kernel) { return columns.has_zeros(kernel, parts); };
+  const auto zeros = [&](int32_t kernel) { return has_zeros(columns, kernel, parts); };
   if (std::none_of(kernels.begin(), kernels.end(), zeros)) return 0;
   for (int32_t kernel : kernels)
-    kernels_[kernel] = std::make_shared<Prepared>(
-        make_prepared(columns.floats(kernel), columns.size(kernel), columns.rows(kernel), flags));
-  for (int32_t kernel : kernels) prune(*kernels_[kernel]);
-  return static_cast<int32_t>(kernels.size());
+    if (auto made = make_prepared(columns, kernel, flags)) kernels_[kernel] = std::move(made);
+  for (int32_t kernel : kernels)
+    if (kernels_.count(kernel)) prune(*kernels_[kernel]);
+  return static_cast<int32_t>(kernels_.size());
 }
 
 std::shared_ptr<Prepared> Preparation::prepared(int32_t tensor) const {

@@ -21,11 +21,13 @@ struct Prepared {
 
 // Refuses what is no matrix of so many rows. Flags are secateur_prune_flags.
 Prepared make_prepared(const float* weights, int64_t count, int32_t rows, int32_t flags);
+// The same of a kernel of a file, however that holds it; null where it is none of float32.
+std::shared_ptr<Prepared> make_prepared(const Columns& columns, int32_t kernel, int32_t flags);
 
 class Preparation : public Ahead {
  public:
   void prune(const Prepared& each);
-  // Prunes the kernels of a file that lie there as they are used, where one has zeros. Returns how many.
+  // Prunes the kernels of a file, where one has zeros. Returns how many.
   int32_t prune(const Columns& columns, int32_t flags);
   // Those of them; null for others.
   std::shared_ptr<Prepared> prepared(int32_t tensor) const;

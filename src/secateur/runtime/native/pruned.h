@@ -5,6 +5,7 @@
 
 #include "ahead.h"
 #include "kernels.h"
+#include "packed.h"
 #include "unset.h"
 
 namespace secateur {
@@ -22,6 +23,8 @@ class Pruned : public Task {
   // `weights` of `rows` rows of `depth` each, which stay where they are until the task is finished: the rest may
   // be called only then. Where too many are not 0, they are only counted, unless `keep`.
   Pruned(const Kernels& kernels, const float* weights, int32_t rows, int64_t depth, bool keep);
+  // The same of what a file packs; as long as that stays.
+  Pruned(const Kernels& kernels, std::shared_ptr<const Packed> packed, bool keep);
   // Where what is kept shall lie, told before the task is finished.
   void set_pages(std::shared_ptr<Pages> pages) { pages_ = std::move(pages); }
   // Told before, too: the weights lie in a mapped file, whose pages may go once something else is kept. With their
@@ -38,6 +41,7 @@ class Pruned : public Task {
   Rows rows() const;
   // Their memory, of 8 bytes for each of them at least.
   char* memory() { return memory_.data(); }
+  // Null where a file packs them.
   const float* weights() const { return weights_; }
   int32_t row_count() const { return row_count_; }
   int64_t depth() const { return depth_; }
@@ -46,14 +50,17 @@ class Pruned : public Task {
   void work() override;
   int pieces() const override;
   void piece(int number) noexcept override;
+  void unpack();
   void add(const float* row);
-  void grow(int64_t needed);
-  bool too_many(int64_t count, int64_t seen) const;
+  double share(const float* row) const;
+  void grow(int64_t needed, const float* row);
+  bool too_many(double share) const;
   int32_t* columns() const { return reinterpret_cast<int32_t*>(const_cast<char*>(memory_.data())); }
   float* values() const { return reinterpret_cast<float*>(columns() + room_); }
 
   const Kernels& kernels_;
-  const float* weights_;
+  const float* weights_ = nullptr;
+  std::shared_ptr<const Packed> packed_;
   int32_t row_count_;
   int64_t depth_;
   bool keep_, kept_ = true, taken_ = false, mapped_ = false;

@@ -46,7 +46,7 @@ extern "C" {
 #endif
 
 /* Raised with every change to this file that a caller can notice. */
-#define SECATEUR_API_VERSION 7
+#define SECATEUR_API_VERSION 8
 
 typedef struct secateur_program secateur_program;
 typedef struct secateur_pruned secateur_pruned;
@@ -71,26 +71,6 @@ SECATEUR_API const char* secateur_isas(void);
 SECATEUR_API double secateur_peak(const char* isa);
 
 /* ---- files ---- */
-/* A .tflite file of one subgraph. */
-typedef struct {
-  const uint8_t* data;
-  int64_t bytes;
-  int64_t graph, buffers; /* where the table of the subgraph and the vector of buffers are */
-  const int32_t* code_kinds; /* for each operator code its number in the schema, */
-  const int32_t* code_rules; /* and some of secateur_rules */
-  int32_t code_count;
-  const int32_t* type_bits; /* how many bits a value of each tensor type takes; 0 where that is not fixed */
-  int32_t type_count;
-} secateur_file;
-typedef enum {
-  SECATEUR_SAME_TYPE = 1,   /* gives float32 where it takes float32 as its first operand, */
-  SECATEUR_THIRD = 2,       /* or as its third */
-  SECATEUR_DENSIFIES = 4,   /* unpacks zeros */
-  SECATEUR_DEQUANTIZES = 8, /* unpacks numbers to float32 */
-  SECATEUR_WEIGHTED = 16,   /* has a kernel, whose first axis is the output channels, */
-  SECATEUR_LAST_AXIS = 32   /* or whose last of 4 axes is */
-} secateur_rules;
-
 /* Columns: of each tensor and of each operator one number, or how many it has and, in another column, all of
  * them. Places are bytes from the beginning of the file. */
 typedef enum {
@@ -106,26 +86,26 @@ typedef enum {
   SECATEUR_DATA_BEGIN = 9,
   SECATEUR_DATA_LENGTH = 10,
   SECATEUR_FLAGS = 11, /* of secateur_tensor_flags */
-  SECATEUR_CODE = 12,  /* of operators: which operator code */
+  SECATEUR_KIND = 12,  /* of operators: their numbers in the schema */
   SECATEUR_READ_LENGTH = 13,
   SECATEUR_READ = 14,
   SECATEUR_WRITE_LENGTH = 15,
   SECATEUR_WRITE = 16,
   SECATEUR_OPTIONS_TYPE = 17,
-  SECATEUR_OPTIONS = 18,      /* where they are, -1 without any */
-  SECATEUR_OPTIONS_SAME = 19, /* the first operator whose options are the same, byte for byte */
-  SECATEUR_INFERRED_LENGTH = 20, /* of tensors, what secateur_columns_infer found; -1 where nothing */
-  SECATEUR_INFERRED = 21,
-  SECATEUR_PACKED = 22, /* of tensors: the constant that operators only unpack to it, or -1 */
-  SECATEUR_NEEDED = 23, /* the operators that the outputs depend on, in their order */
-  SECATEUR_COLUMNS = 24
+  SECATEUR_OPTIONS = 18,         /* where they are, -1 without any */
+  SECATEUR_INFERRED_LENGTH = 19, /* of tensors, what secateur_columns_infer found; -1 where nothing */
+  SECATEUR_INFERRED = 20,
+  SECATEUR_PACKED = 21, /* of tensors: the constant that operators only unpack to it, or -1 */
+  SECATEUR_NEEDED = 22, /* the operators that the outputs depend on, in their order */
+  SECATEUR_COLUMNS = 23
 } secateur_column;
 typedef enum { SECATEUR_VARIABLE = 1, SECATEUR_QUANTIZED = 2, SECATEUR_SPARSE = 4 } secateur_tensor_flags;
 
-/* Reads them. Every offset and index is checked, and whether what is said of tensors and operators can be, but for
- * what sparse encodings and options say. NULL where something is wrong, or rare: variants, custom options, values
- * outside of the flatbuffer and the like. The data must stay as long as the columns. */
-SECATEUR_API secateur_columns* secateur_columns_read(const secateur_file*);
+/* Reads those of a .tflite file. Every offset and index is checked, and whether what is said of tensors and operators
+ * can be, but for options of kinds that are not in native/options.h. NULL where something is wrong, or rare: several
+ * subgraphs, custom operators, variants, values outside of the flatbuffer and the like. The data must stay as long as
+ * the columns. */
+SECATEUR_API secateur_columns* secateur_columns_read(const uint8_t* data, int64_t bytes);
 /* Some reshapes have a target, instead of the one that they read: for each how many numbers follow, the operator, and
  * the lengths, of which one may be -1. What is needed then may be less. */
 SECATEUR_API int32_t secateur_columns_set_targets(secateur_columns*, const int32_t* targets, int64_t count);
@@ -165,7 +145,7 @@ SECATEUR_API secateur_ahead* secateur_ahead_create(void);
 SECATEUR_API int32_t secateur_prune_ahead(secateur_ahead*, int32_t n, const float* const* weights,
                                           const int64_t* counts, const int32_t* rows, int32_t flags,
                                           secateur_pruned** pruned);
-/* The same for the kernels of a file that lie there as they are used; secateur_units_find takes what becomes of them.
+/* The same for the kernels of a file; secateur_units_find takes what becomes of them.
  * Returns how many: 0 where no kernel has 30 % zeros among the values that are looked at. */
 SECATEUR_API int32_t secateur_prune_columns(secateur_ahead*, const secateur_columns*, int32_t flags);
 /* That thread packs all of the weights, for a convolution with one output pixel. They must stay until that is
@@ -176,9 +156,6 @@ SECATEUR_API void secateur_ahead_free(secateur_ahead*);
 
 /* ---- units: the operators of a file in groups that run together ---- */
 
-/* Gives the values of a constant that the file does not hold as they are used, until the next call. Returns a
- * status; SECATEUR_INVALID where there are none. */
-typedef int32_t (*secateur_unpack)(int32_t tensor, const float** values, int64_t* count);
 /* How fast one side is: counts a nanosecond, but for weight, nonzero and call, which are nanoseconds, and thread, what
  * each further thread adds to the speed of the first. runtime/_costs.py says what is counted. */
 typedef struct {
@@ -212,7 +189,7 @@ typedef enum {
  * those that the columns have. All that is given must stay as long as the units, and so must the file; `ahead` may be
  * NULL. */
 SECATEUR_API int32_t secateur_units_find(secateur_units** found, const secateur_columns*, secateur_ahead* ahead,
-                                         int32_t known, secateur_unpack);
+                                         int32_t known);
 /* One column and its length; NULL if there is no such column. */
 SECATEUR_API const int32_t* secateur_units_get(const secateur_units*, int32_t column, int64_t* length);
 /* What each is thought to take natively, infinity where it cannot, and in LiteRT, in nanoseconds. Also decides which

@@ -12,6 +12,31 @@ using namespace tflite;
 
 static constexpr int64_t kMostValues = int64_t{1} << 40;
 
+// Operators that give numbers of the type that they take.
+static bool keeps_type(int32_t kind) {
+  switch (kind) {
+    case kAdd: case kAveragePool: case kConcatenation: case kConv: case kDepthwiseConv: case kDepthToSpace:
+    case kFloor: case kFullyConnected: case kL2Normalization: case kLogistic: case kMaxPool: case kMul: case kRelu:
+    case kReluN1To1: case kRelu6: case kReshape: case kResizeBilinear: case kSoftmax: case kSpaceToDepth: case kTanh:
+    case kPad: case kTranspose: case kMean: case kSub: case kDiv: case kSqueeze: case kStridedSlice: case kExp:
+    case kLogSoftmax: case kPrelu: case kMaximum: case kMinimum: case kNeg: case kPadV2: case kSlice: case kSin:
+    case kTransposeConv: case kTile: case kExpandDims: case kLog: case kSum: case kSqrt: case kRsqrt: case kPow:
+    case kReduceMax: case kPack: case kUnpack: case kReduceMin: case kSquare: case kResizeNearest: case kLeakyRelu:
+    case kSquaredDifference: case kMirrorPad: case kAbs: case kCeil: case kCos: case kElu: case kRound:
+    case kHardSwish: case kBatchMatmul: case kBroadcastTo: case kGelu:
+      return true;
+    default: return false;
+  }
+}
+
+// What signatures and metadata refer to.
+void Columns::check_head() const {
+  for (int32_t tensor : head_.tensors)
+    if (tensor < 0 || tensor >= tensors()) refuse("There is no such tensor", "tensor", tensor);
+  for (int32_t buffer : head_.metadata)
+    if (buffer < 0 || buffer >= static_cast<int64_t>(buffers_.size())) refuse("There is no such buffer", "buffer", buffer);
+}
+
 void Columns::check_tensor(int64_t tensor) const {
   const Part lengths = shape(tensor), open = part(SECATEUR_SIGNATURE, tensor);
   if ((lengths.size() && lengths.least() < 0) || (open.size() && open.least() < -1))
@@ -19,11 +44,20 @@ void Columns::check_tensor(int64_t tensor) const {
   if (open.size() && open.size() != lengths.size()) refuse("A tensor has two ranks", "tensor", tensor);
   const int64_t size = lengths.product(), bytes = at(SECATEUR_DATA_LENGTH, tensor);
   if (size > kMostValues) refuse("A tensor has too many values", "tensor", tensor);
-  const int32_t type = at(SECATEUR_TYPE, tensor);
-  const bool known = type >= 0 && type < static_cast<int64_t>(type_bits_.size());
-  const int32_t bits = known ? type_bits_[static_cast<size_t>(type)] : 0;
+  check_quantization(tensor);
+  const int32_t bits = bits_of(at(SECATEUR_TYPE, tensor));
   const bool sparse = at(SECATEUR_FLAGS, tensor) & SECATEUR_SPARSE;
   if (bytes && bits && !sparse && bytes * 8 / bits < size) refuse("A tensor lacks values", "tensor", tensor);
+}
+
+void Columns::check_quantization(int64_t tensor) const {
+  const auto found = quantizations_.find(static_cast<int32_t>(tensor));
+  if (found == quantizations_.end()) return;
+  const Quantization& q = found->second;
+  const int64_t scales = q.scales.count, zeros = q.zeros.count;
+  if (scales > 1 && (q.axis < 0 || q.axis >= shape(tensor).size() || shape(tensor)[q.axis] != scales))
+    refuse("A quantized axis has another length", "tensor", tensor);
+  if (zeros > 1 && zeros != scales) refuse("There are not as many zero points as scales", "tensor", tensor);
 }
 
 bool Columns::needs_no_writer(int64_t tensor) const {
@@ -69,12 +103,12 @@ void Columns::check_order() const {
 }
 
 void Columns::check_operator(int64_t place) const {
-  const int32_t rule = code_rules_[static_cast<size_t>(at(SECATEUR_CODE, place))];
+  const int32_t kind = this->kind(place);
   const Part reads = part(SECATEUR_READ, place), writes = part(SECATEUR_WRITE, place);
-  if (rule & SECATEUR_SAME_TYPE) check_types(reads, writes, rule & SECATEUR_THIRD ? 2 : 0);
-  if (rule & (SECATEUR_DENSIFIES | SECATEUR_DEQUANTIZES))
-    check_unpacking(reads, writes, rule & SECATEUR_DENSIFIES);
-  if (rule & SECATEUR_WEIGHTED) check_weights(reads, rule & SECATEUR_LAST_AXIS ? 3 : 0);
+  if (keeps_type(kind)) check_types(reads, writes, kind == kTransposeConv ? 2 : 0);
+  if (kind == kDensify || kind == kDequantize) check_unpacking(reads, writes, kind == kDensify);
+  if (kind == kConv || kind == kFullyConnected) check_weights(reads, 0);
+  if (kind == kDepthwiseConv) check_weights(reads, 3);
 }
 
 void Columns::check_types(const Part& reads, const Part& writes, int64_t data) const {

@@ -1,8 +1,8 @@
-// Numbers of the .tflite format: operators, types and tables of options, as in tflite/converter/schema/schema.fbs of
+// Numbers of the .tflite format: operators and types, as in tflite/converter/schema/schema.fbs of
 // google-ai-edge/LiteRT.
 #pragma once
 
-#include "flatbuffer.h"
+#include <cstdint>
 
 namespace secateur {
 namespace tflite {
@@ -52,36 +52,27 @@ enum Operator : int32_t {
   kDensify = 124,
   kGelu = 150
 };
+// Those that only LiteRT runs, and of which something is known here.
+enum OtherOperator : int32_t {
+  kDepthToSpace = 5, kFloor = 8, kL2Normalization = 11, kSpaceToDepth = 26, kTranspose = 39, kStridedSlice = 45,
+  kPrelu = 54, kSin = 66, kTransposeConv = 67, kTile = 69, kSum = 74, kReduceMax = 82, kPack = 83, kUnpack = 88,
+  kReduceMin = 89, kMirrorPad = 100, kCeil = 104, kCos = 108, kRound = 116, kBatchMatmul = 126,
+  kBroadcastTo = 130
+};
 
-enum Type : int32_t { kFloat32 = 0, kInt32 = 2, kInt64 = 4, kResource = 13, kVariant = 14 };
+enum Type : int32_t { kFloat32 = 0, kFloat16 = 1, kInt32 = 2, kInt64 = 4, kInt8 = 9, kResource = 13, kVariant = 14 };
 enum PaddingScheme : int32_t { kSame = 0, kValid = 1 };
 
-// A kind of options: its number, and the bytes of its fields.
-struct Options {
-  int32_t number;
-  TableKind kind;
-};
-// Padding, strides along the width and the height, function, dilations likewise.
-inline const Options kConvOptions{1, TableKind({1, 4, 4, 1, 4, 4, 1}, {})};
-// The same, with a multiplier before the function.
-inline const Options kDepthwiseOptions{2, TableKind({1, 4, 4, 4, 1, 4, 4}, {})};
-// Padding, strides, width and height of the window, function.
-inline const Options kPoolOptions{5, TableKind({1, 4, 4, 4, 4, 1}, {})};
-// Function, format of the weights, whether all axes are kept.
-inline const Options kDenseOptions{8, TableKind({1, 1, 1, 1, 1, 4}, {})};
-inline const Options kSoftmaxOptions{9, TableKind({4}, {})};         // beta
-inline const Options kConcatenationOptions{10, TableKind({4, 1}, {})};  // axis, function
-inline const Options kAddOptions{11, TableKind({1, 1}, {})};         // function
-inline const Options kBilinearOptions{15, TableKind({0, 0, 1, 1}, {})};  // corners aligned, half pixel centers
-inline const Options kReshapeOptions{17, TableKind({4}, {})};        // shape
-inline const Options kMulOptions{21, TableKind({1}, {})};
-inline const Options kMeanOptions{27, TableKind({1}, {})};           // whether all axes are kept
-inline const Options kSubOptions{28, TableKind({1, 1}, {})};
-inline const Options kDivOptions{29, TableKind({1}, {})};
-inline const Options kSqueezeOptions{30, TableKind({4}, {})};        // axes
-inline const Options kNearestOptions{74, TableKind({1, 1}, {})};     // as kBilinearOptions, from field 0
-inline const Options kLeakyReluOptions{75, TableKind({4}, {})};      // alpha
-inline const Options kGeluOptions{116, TableKind({1}, {})};          // whether by tanh
+// Those of whole bytes that numpy has: how many bytes a value takes, 0 for others.
+inline int32_t bytes_of(int32_t type) {
+  static constexpr int8_t bytes[] = {4, 2, 4, 1, 8, 0, 1, 2, 8, 1, 8, 16, 8, 0, 0, 4, 2};
+  return type >= 0 && type <= 16 ? bytes[type] : 0;
+}
+// How many bits a value takes; 0 where that is not fixed, as of strings, or not known.
+inline int32_t bits_of(int32_t type) {
+  static constexpr int8_t bits[] = {4, 16, 2, 4, 8, 8};
+  return type >= 17 && type <= 22 ? bits[type - 17] : 8 * bytes_of(type);
+}
 
 }  // namespace tflite
 }  // namespace secateur

@@ -12,10 +12,10 @@ static bool same(const secateur_activation& a, const secateur_activation& b) {
   return a.function == b.function && a.a == b.a && a.b == b.b;
 }
 
-Units::Units(const Columns& file, Preparation* ahead, int64_t known, secateur_unpack unpack)
+Units::Units(const Columns& file, Preparation* ahead, int64_t known)
     : file_(file),
       ahead_(ahead),
-      constants_(file, unpack),
+      constants_(file),
       lower_(file, ahead, constants_),
       writers_(static_cast<size_t>(file_.tensors()), -1),
       readers_(static_cast<size_t>(file_.tensors())),

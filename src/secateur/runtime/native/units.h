@@ -20,7 +20,7 @@ struct Unit {
 class Units {
  public:
   // What is given must live as long as this. The shapes behind the first `known` operators are known.
-  Units(const Columns& file, Preparation* ahead, int64_t known, secateur_unpack unpack);
+  Units(const Columns& file, Preparation* ahead, int64_t known);
 
   // What each costs on either side, in nanoseconds; leaves zeros out where that is faster.
   void price(const secateur_rates& native, const secateur_rates& litert, int32_t threads, double* natively,
