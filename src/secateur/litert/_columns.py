@@ -1,7 +1,9 @@
 """A subgraph of a `.tflite` file as columns, with an entry for each tensor, or each operator."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -10,10 +12,13 @@ from secateur.litert.graph import indices, opcode_names, raw, text
 Dims = tuple[int, ...]
 
 
-class Columns(NamedTuple):
-    """A subgraph.
+class Columns:
+    """A subgraph; each column is made when it is first asked for.
 
     Args:
+        **makers: For each column what makes it.
+
+    Attributes:
         types: The number of each tensor's type in the schema.
         shapes: Its shape in the file.
         signatures: The same with -1 for lengths that are open; () where it says nothing.
@@ -49,7 +54,16 @@ class Columns(NamedTuple):
     tensor: Callable[[int], Any]
     name: Callable[[int], str]
     data: Callable[[int], Any]
-    native: Any = None
+    native: Any
+
+    def __init__(self, **makers: Callable[[], Any]) -> None:
+        self._makers = makers
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name not in self._makers:
+            raise AttributeError(name)
+        column = vars(self)[name] = self._makers[name]()
+        return column
 
 
 def columns_of(model: Any, graph: Any) -> Columns:
@@ -67,22 +81,23 @@ def columns_of(model: Any, graph: Any) -> Columns:
         return np.zeros(0, np.uint8) if found is None else found
 
     return Columns(
-        types=[tensor.type for tensor in tensors],
-        shapes=[tuple(indices(tensor.shape)) for tensor in tensors],
-        signatures=[tuple(indices(tensor.shapeSignature)) for tensor in tensors],
-        sizes=[len(data(number)) for number in range(len(tensors))],
-        variables={i for i, tensor in enumerate(tensors) if tensor.isVariable},
-        quantized={i for i, tensor in enumerate(tensors) if _is_quantized(tensor)},
-        sparse={i for i, tensor in enumerate(tensors) if tensor.sparsity is not None},
-        kinds=[names[operator.opcodeIndex] for operator in operators],
-        reads=[indices(operator.inputs) for operator in operators],
-        writes=[indices(operator.outputs) for operator in operators],
-        options=[operator.builtinOptions for operator in operators],
-        inputs=indices(graph.inputs),
-        outputs=indices(graph.outputs),
-        tensor=tensors.__getitem__,
-        name=[text(tensor.name) for tensor in tensors].__getitem__,
-        data=data,
+        types=lambda: [tensor.type for tensor in tensors],
+        shapes=lambda: [tuple(indices(tensor.shape)) for tensor in tensors],
+        signatures=lambda: [tuple(indices(tensor.shapeSignature)) for tensor in tensors],
+        sizes=lambda: [len(data(number)) for number in range(len(tensors))],
+        variables=lambda: {i for i, tensor in enumerate(tensors) if tensor.isVariable},
+        quantized=lambda: {i for i, tensor in enumerate(tensors) if _is_quantized(tensor)},
+        sparse=lambda: {i for i, tensor in enumerate(tensors) if tensor.sparsity is not None},
+        kinds=lambda: [names[operator.opcodeIndex] for operator in operators],
+        reads=lambda: [indices(operator.inputs) for operator in operators],
+        writes=lambda: [indices(operator.outputs) for operator in operators],
+        options=lambda: [operator.builtinOptions for operator in operators],
+        inputs=lambda: indices(graph.inputs),
+        outputs=lambda: indices(graph.outputs),
+        tensor=lambda: tensors.__getitem__,
+        name=lambda: [text(tensor.name) for tensor in tensors].__getitem__,
+        data=lambda: data,
+        native=lambda: None,
     )
 
 

@@ -141,6 +141,8 @@ def segments(graph: Graph, units: Sequence[Unit], sides: Sequence[bool]) -> list
     Returns:
         The segments in the order in which they run.
     """
+    if len({*sides}) == 1:  # as mostly
+        return [_segment(graph, units, [*units], sides[0])]
     written = {tensor for unit in units for tensor in unit.outputs}
     done: set[int] = set()
     left = list(zip(units, sides, strict=True))

@@ -164,40 +164,42 @@ class NativeColumns:
 
 def _columns(reader: Reader, found: NativeColumns) -> Columns:
     flags = found.column(Column.FLAGS)
-    positions = found.column(Column.POSITION)
-    names_of, ends = (
-        found.names(),
-        [*itertools.accumulate(found.column(Column.NAME_LENGTH), initial=0)],
-    )
-    begins, lengths = map(found.column, (Column.DATA_BEGIN, Column.DATA_LENGTH))
 
-    def tensor(number: int) -> Any:
-        return reader.table("Tensor", positions[number])
+    def flagged(wanted: int) -> set[int]:
+        return {i for i, flag in enumerate(flags) if flag & wanted}
 
-    def name(number: int) -> str:
-        return text(names_of[ends[number] : ends[number + 1]])
+    def tensor() -> Callable[[int], Any]:
+        positions = found.column(Column.POSITION)
+        return lambda number: reader.table("Tensor", positions[number])
 
-    def data(number: int) -> memoryview:
-        return reader.data[begins[number] : begins[number] + lengths[number]]
+    def name() -> Callable[[int], str]:
+        names = found.names()  # a copy, and not the file
+        ends = [*itertools.accumulate(found.column(Column.NAME_LENGTH), initial=0)]
+        return lambda number: text(names[ends[number] : ends[number + 1]])
+
+    def data() -> Callable[[int], memoryview]:
+        begins = found.column(Column.DATA_BEGIN)
+        sizes = found.column(Column.DATA_LENGTH)
+        return lambda number: reader.data[begins[number] : begins[number] + sizes[number]]
 
     return Columns(
-        types=found.column(Column.TYPE),
-        shapes=found.lists(Column.SHAPE_LENGTH, Column.SHAPE, tuple),
-        signatures=found.lists(Column.SIGNATURE_LENGTH, Column.SIGNATURE, tuple),
-        sizes=lengths,
-        variables={i for i, flag in enumerate(flags) if flag & _VARIABLE},
-        quantized={i for i, flag in enumerate(flags) if flag & _QUANTIZED},
-        sparse={i for i, flag in enumerate(flags) if flag & _SPARSE},
-        kinds=[*map(operator_name, found.column(Column.KIND))],
-        reads=found.lists(Column.READ_LENGTH, Column.READ),
-        writes=found.lists(Column.WRITE_LENGTH, Column.WRITE),
-        options=_Options(reader, found),
-        inputs=found.column(Column.INPUTS),
-        outputs=found.column(Column.OUTPUTS),
+        types=lambda: found.column(Column.TYPE),
+        shapes=lambda: found.lists(Column.SHAPE_LENGTH, Column.SHAPE, tuple),
+        signatures=lambda: found.lists(Column.SIGNATURE_LENGTH, Column.SIGNATURE, tuple),
+        sizes=lambda: found.column(Column.DATA_LENGTH),
+        variables=lambda: flagged(_VARIABLE),
+        quantized=lambda: flagged(_QUANTIZED),
+        sparse=lambda: flagged(_SPARSE),
+        kinds=lambda: [*map(operator_name, found.column(Column.KIND))],
+        reads=lambda: found.lists(Column.READ_LENGTH, Column.READ),
+        writes=lambda: found.lists(Column.WRITE_LENGTH, Column.WRITE),
+        options=lambda: _Options(reader, found),
+        inputs=lambda: found.column(Column.INPUTS),
+        outputs=lambda: found.column(Column.OUTPUTS),
         tensor=tensor,
         name=name,
         data=data,
-        native=found,
+        native=lambda: found,
     )
 
 
@@ -212,8 +214,7 @@ class Parts(Sequence[Any]):
 
     def __init__(self, lengths: list[int], numbers: list[int], make: type) -> None:
         self._lengths, self._numbers, self._make = lengths, numbers, make
-        whole = lengths if min(lengths, default=0) >= 0 else (max(n, 0) for n in lengths)
-        self._ends = [*itertools.accumulate(whole, initial=0)]
+        self._ends = [*itertools.accumulate([n if n > 0 else 0 for n in lengths], initial=0)]
         self._others: Mapping[int, Any] = {}
 
     def but(self, others: Mapping[int, Any]) -> Parts:

@@ -31,8 +31,6 @@ class Graph:
         types: The number of each tensor's type in the schema.
         dims: The shape of each tensor in the file.
         kinds: What each operator is, as "CONV_2D".
-        reads: The tensors that each operator reads, -1 for those that are left out.
-        writes: The tensors that each operator writes.
         shapes: The shape of each tensor by its number, as far as anybody said; None where it is
             known only once the model runs.
         known: The number of operators before the first whose output shape is not known.
@@ -47,7 +45,6 @@ class Graph:
         self.count = len(columns.types)
         self.types: Sequence[int] = columns.types
         self.dims, self.kinds = columns.shapes, columns.kinds
-        self.reads, self.writes = columns.reads, columns.writes
         self.inputs, self.outputs = columns.inputs, columns.outputs
         #: Gives a tensor's name; it does not keep the file.
         self.name = columns.name
@@ -59,13 +56,22 @@ class Graph:
         if "PACK" in self.kinds:
             self._fix(targets(columns, self.writers, functools.cache(self.numbers)))
         #: For each tensor that operators only unpack from a constant: that constant.
-        self.packed = {
-            t: source for t, source in enumerate(self.native.column(Column.PACKED)) if source >= 0
-        }
+        packed = enumerate(self.native.column(Column.PACKED))
+        self.packed = {tensor: source for tensor, source in packed if source >= 0}
         self.shapes: Sequence[Dims | None] = ()
         self.known = 0
         #: Who looks for zeros in weights, if anybody does.
         self.ahead: Ahead | None = opened.ahead
+
+    @functools.cached_property
+    def reads(self) -> Sequence[list[int]]:
+        """The tensors that each operator reads, -1 for those that are left out."""
+        return self._columns.reads
+
+    @property
+    def writes(self) -> Sequence[list[int]]:
+        """The tensors that each operator writes."""
+        return self._columns.writes
 
     @functools.cached_property
     def writers(self) -> dict[int, int]:

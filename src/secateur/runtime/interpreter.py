@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from secateur.runtime import _whole
+from secateur.runtime import _native, _whole
 from secateur.runtime._ends import Ends
 from secateur.runtime._opening import open_file
 from secateur.runtime._reading import Dims, Graph, read_graph
@@ -19,6 +19,8 @@ from secateur.runtime.signature import SignatureRunner
 if TYPE_CHECKING:
     from secateur.runtime.plan import Plan
     from secateur.runtime.profile import Profile
+
+_native.available()  # loads it, so that no model has to wait for that; LiteRT's import does the same
 
 
 class Interpreter:
