@@ -15,15 +15,17 @@ float float_of(uint32_t bits) {
   return value;
 }
 
-// Without branches, for vectors, and where numbers next to 0 are taken for 0.
+// Masks instead of branches, for vectors; right also where numbers next to 0 are taken for 0.
 float float_of_half(uint16_t half) {
   const uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16, rest = static_cast<uint32_t>(half & 0x7fff) << 13;
-  const uint32_t least = 113u << 23;  // 2^-14, the least normal one
-  uint32_t small;
+  const uint32_t least = 113u << 23;  // 2^-14, the least number with a leading bit
   const float subnormal = float_of(rest + least) - float_of(least);
+  uint32_t small;
   std::memcpy(&small, &subnormal, 4);
-  const uint32_t more = rest >= 0x0f800000u ? 224u << 23 : 112u << 23;  // infinite, or no number
-  return float_of(sign | (rest < 0x00800000u ? small : rest + more));
+  const uint32_t is_small = -static_cast<uint32_t>(rest < 0x00800000u);
+  const uint32_t is_strange = -static_cast<uint32_t>(rest >= 0x0f800000u);  // infinite, or no number
+  const uint32_t large = rest + (112u << 23) + (is_strange & 112u << 23);
+  return float_of(sign | (small & is_small) | (large & ~is_small));
 }
 
 template <class T>
@@ -65,17 +67,21 @@ void Unpacking::sort() {
   std::vector<int32_t> rows(columns_.size());
   starts_.assign(static_cast<size_t>(packed_->rows) + 1, 0);
   bool sorted = true;
-  int32_t last = 0;
+  int32_t row = 0;
+  int64_t begin = 0;  // of the row
   for (size_t i = 0; i < rows.size(); i++) {
-    if (columns_[i] < 0 || columns_[i] >= packed_->size()) refuse("Indices have changed");
-    const int32_t row = columns_[i] / depth;
-    columns_[i] -= row * depth;
+    const int32_t place = columns_[i];
+    if (place < 0 || place >= packed_->size()) refuse("Indices have changed");
+    if (place < begin || place >= begin + depth) {
+      sorted &= place >= begin;
+      row = place / depth;
+      begin = int64_t{row} * depth;
+    }
+    columns_[i] = static_cast<int32_t>(place - begin);
     rows[i] = row;
     starts_[static_cast<size_t>(row) + 1]++;
-    sorted &= last <= row;
-    last = row;
   }
-  for (size_t row = 1; row < starts_.size(); row++) starts_[row] += starts_[row - 1];
+  for (size_t next = 1; next < starts_.size(); next++) starts_[next] += starts_[next - 1];
   if (sorted) return;
   std::vector<int32_t> next(starts_);
   order_.resize(rows.size());
