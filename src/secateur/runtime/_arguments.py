@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
+import struct
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -25,10 +25,10 @@ def ints(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(found, "int32")
 
 
-def numbers_of(numbers: Iterable[int]) -> ctypes.Array[ctypes.c_int32]:
-    """Some numbers that are known to fit 32 bits, as the library takes them."""
+def numbers_of(numbers: Iterable[int]) -> tuple[bytes, int]:
+    """Some numbers that fit 32 bits, as the library takes them, and how many they are."""
     found = [*numbers]
-    return (ctypes.c_int32 * len(found))(*found)
+    return struct.pack(f"{len(found)}i", *found), len(found)
 
 
 def pointer_and_count(array: np.ndarray | None) -> tuple[int | None, int]:
@@ -36,9 +36,10 @@ def pointer_and_count(array: np.ndarray | None) -> tuple[int | None, int]:
     return (None, 0) if array is None else (array.ctypes.data, array.size)
 
 
-def pointers(arrays: Sequence[np.ndarray]) -> ctypes.Array[ctypes.c_void_p]:
-    """Where arrays are."""
-    return (ctypes.c_void_p * len(arrays))(*(a.ctypes.data for a in arrays))
+def pointers(arrays: Sequence[np.ndarray]) -> bytes:
+    """Where arrays are, as the library takes addresses."""
+    found = (array.__array_interface__["data"][0] for array in arrays)
+    return struct.pack(f"{len(arrays)}P", *found)
 
 
 def check_shapes(

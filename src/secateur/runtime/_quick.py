@@ -67,8 +67,10 @@ def _read(data: memoryview, prune: bool, mapped: bool) -> Read:
     if ahead is not None:
         ahead.prune_columns(found.handle, found.memory, mapped)
     columns = _columns(reader, found)
-    for place, kind in enumerate(found.column(Column.OPTIONS_TYPE)):
-        if kind and member("BuiltinOptions", kind) is None:  # the library has not looked at these
+    kinds = found.column(Column.OPTIONS_TYPE)
+    unchecked = {kind for kind in {*kinds} - {0} if member("BuiltinOptions", kind) is None}
+    for place, kind in enumerate(kinds if unchecked else ()):
+        if kind in unchecked:  # the library does not know them
             columns.options[place]
     return Read(lambda: _head(reader), columns, ahead)
 
@@ -135,7 +137,7 @@ class NativeColumns:
         """Say which targets some reshapes have, instead of what they read, by their places."""
         numbers = numbers_of(n for place, t in targets.items() for n in (1 + len(t), place, *t))
         set_targets = self._library.secateur_columns_set_targets
-        _native.check(set_targets(self.handle, numbers, len(numbers)))
+        _native.check(set_targets(self.handle, *numbers))
 
     def infer(self, given: Sequence[Dims]) -> Parts | None:
         """Find the shapes of all tensors for other shapes of the inputs.
@@ -148,7 +150,7 @@ class NativeColumns:
             for an operator that is needed, or it does not take such inputs.
         """
         numbers = numbers_of(n for dims in given for n in (len(dims), *dims))
-        status = self._library.secateur_columns_infer(self.handle, numbers, len(numbers))
+        status = self._library.secateur_columns_infer(self.handle, *numbers)
         if status == _native.INVALID:
             return None
         _native.check(status)
@@ -159,7 +161,7 @@ class NativeColumns:
         lengths = numbers_of(-1 if dims is None else len(dims) for dims in shapes)
         words = numbers_of(n for dims in shapes for n in dims or ())
         set_shapes = self._library.secateur_columns_set_shapes
-        _native.check(set_shapes(self.handle, lengths, len(lengths), words, len(words)))
+        _native.check(set_shapes(self.handle, *lengths, *words))
 
 
 def _columns(reader: Reader, found: NativeColumns) -> Columns:

@@ -165,7 +165,7 @@ class Units:
         members, wanted = numbers_of(unit.number for unit in units), numbers_of(outputs)
         failed = ctypes.c_int32()
         build = self._library.secateur_units_build
-        arguments = self._handle, program.handle, members, len(members), wanted, len(wanted)
+        arguments = self._handle, program.handle, *members, *wanted
         try:
             _native.check(build(*arguments, failed))
         except _native.NativeError as error:
