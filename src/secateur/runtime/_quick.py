@@ -133,11 +133,10 @@ class NativeColumns:
         found.pop(-1, None)  # what is left out
         return found
 
-    def set_targets(self, targets: Mapping[int, Sequence[int]]) -> None:
-        """Say which targets some reshapes have, instead of what they read, by their places."""
-        numbers = numbers_of(n for place, t in targets.items() for n in (1 + len(t), place, *t))
-        set_targets = self._library.secateur_columns_set_targets
-        _native.check(set_targets(self.handle, *numbers))
+    def targets(self) -> dict[int, list[int]]:
+        """For reshapes whose targets are computed, and known all the same: [-1, ...], by place."""
+        rest = iter(self.column(Column.TARGETS))
+        return {place: [next(rest) for _ in range(next(rest))] for place in rest}
 
     def infer(self, given: Sequence[Dims]) -> Parts | None:
         """Find the shapes of all tensors for other shapes of the inputs.

@@ -14,7 +14,7 @@ from secateur.litert.graph import DTYPES, INT32, shaped, typed
 from secateur.runtime._ahead import Ahead
 from secateur.runtime._opening import Opened, open_file
 from secateur.runtime._quick import NativeColumns
-from secateur.runtime._reshapes import targets, write_targets
+from secateur.runtime._reshapes import write_targets
 from secateur.runtime._signatures import Column
 
 
@@ -54,7 +54,7 @@ class Graph:
         #: The targets of reshapes that do not depend on what they read, by their places.
         self.fixed: dict[int, list[int]] = {}
         if "PACK" in self.kinds:
-            self._fix(targets(columns, self.writers, functools.cache(self.numbers)))
+            self._fix(self.native.targets())
         #: For each tensor that operators only unpack from a constant: that constant.
         packed = enumerate(self.native.column(Column.PACKED))
         self.packed = {tensor: source for tensor, source in packed if source >= 0}
@@ -66,7 +66,11 @@ class Graph:
     @functools.cached_property
     def reads(self) -> Sequence[list[int]]:
         """The tensors that each operator reads, -1 for those that are left out."""
-        return self._columns.reads
+        if not self._added:
+            return self._columns.reads
+        read = self.native.lists(Column.READ_LENGTH, Column.READ)
+        others = dict(zip(self.fixed, self._added, strict=True))
+        return read.but({place: [read[place][0], number] for place, number in others.items()})
 
     @property
     def writes(self) -> Sequence[list[int]]:
@@ -80,16 +84,15 @@ class Graph:
 
     def _fix(self, found: dict[int, list[int]]) -> None:
         """Give reshapes constant targets, as tensors that are not in the file."""
-        self.fixed, reads = found, {}
-        for number, (place, target) in enumerate(found.items(), self.count):
-            self._added[number] = np.array(target, np.int32)
-            reads[place] = [self.reads[place][0], number]
+        self.fixed = found
+        self._added = {
+            number: np.array(target, np.int32)
+            for number, target in enumerate(found.values(), self.count)
+        }
         dims = {number: values.shape for number, values in self._added.items()}
-        self.reads = self.native.lists(Column.READ_LENGTH, Column.READ).but(reads)
         self.dims = self.native.lists(Column.SHAPE_LENGTH, Column.SHAPE, tuple).but(dims)
         self.types = [*self.types, *(INT32 for _ in found)]
         self.stored += [True] * len(found)
-        self.native.set_targets(found)
 
     @functools.cached_property
     def model(self) -> Any:
@@ -157,14 +160,6 @@ class Graph:
     def is_constant(self, tensor: int) -> bool:
         """Whether a tensor's values are in the file, packed or not."""
         return tensor in self.packed or self.is_stored(tensor)
-
-    def numbers(self, tensor: int) -> list[int] | None:
-        """The values of a constant of whole numbers; None where it is none."""
-        if tensor < 0 or not self.is_stored(tensor) or self.is_sparse(tensor):
-            return None
-        if DTYPES.get(self.types[tensor]) not in ("int32", "int64"):
-            return None
-        return self.values(tensor).ravel().tolist()
 
 
 def read_graph(source: str | bytes, prune: bool = False) -> Graph:

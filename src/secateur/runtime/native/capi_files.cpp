@@ -40,9 +40,6 @@ secateur_columns* secateur_columns_read(const uint8_t* data, int64_t bytes) {
   adding(&columns, [&] { columns = new secateur_columns(data, bytes); });
   return columns;
 }
-int32_t secateur_columns_set_targets(secateur_columns* columns, const int32_t* targets, int64_t count) {
-  return adding(columns, [&] { columns->set_targets(lists(part(targets, count))); });
-}
 int32_t secateur_columns_infer(secateur_columns* columns, const int32_t* given, int64_t count) {
   return adding(columns, [&] { columns->infer(lists(part(given, count))); });
 }

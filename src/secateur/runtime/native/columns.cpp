@@ -39,7 +39,8 @@ Columns::Columns(const uint8_t* data, int64_t bytes) : file_(data, bytes), head_
   check_order();
   for (int64_t i = 0; i < operators(); i++) check_operator(i);
   find_packed();
-  set_targets({});
+  find_targets();
+  find_needed();
 }
 
 void Columns::read_buffers(int64_t at) {
@@ -188,13 +189,7 @@ void Columns::find_packed() {
   }
 }
 
-void Columns::set_targets(const Lists& targets) {
-  targets_.clear();
-  for (const Part& each : targets) {
-    if (!each.size() || each[0] < 0 || each[0] >= operators() || kind(each[0]) != tflite::kReshape)
-      refuse("A target is none of a reshape");
-    targets_[each[0]] = Dims(each.first + 1, each.last);
-  }
+void Columns::find_needed() {
   std::vector<char> wanted(static_cast<size_t>(tensors()));
   for (int32_t tensor : column(SECATEUR_OUTPUTS)) wanted[static_cast<size_t>(tensor)] = true;
   std::vector<int32_t>& needed = columns_[SECATEUR_NEEDED];
@@ -208,11 +203,6 @@ void Columns::set_targets(const Lists& targets) {
     needed.push_back(static_cast<int32_t>(place));
   }
   std::reverse(needed.begin(), needed.end());
-}
-
-const Dims* Columns::target(int64_t place) const {
-  const auto found = targets_.find(static_cast<int32_t>(place));
-  return found == targets_.end() ? nullptr : &found->second;
 }
 
 Part Columns::reads(int64_t place) const {
@@ -239,6 +229,25 @@ std::vector<int32_t> Columns::kernels() const {
     if (!is_constant(kernel) || shape(source(kernel)).product() > most || seen[static_cast<size_t>(kernel)]) continue;
     seen[static_cast<size_t>(kernel)] = true;
     found.push_back(kernel);
+  }
+  return found;
+}
+
+bool Columns::has_whole_numbers(int32_t tensor) const {
+  if (tensor < 0 || !is_stored(tensor) || at(SECATEUR_FLAGS, tensor) & SECATEUR_SPARSE) return false;
+  return at(SECATEUR_TYPE, tensor) == tflite::kInt32 || at(SECATEUR_TYPE, tensor) == tflite::kInt64;
+}
+
+Dims Columns::whole_numbers(int32_t tensor) const {
+  Dims found;
+  if (!has_whole_numbers(tensor)) return found;
+  const bool large = at(SECATEUR_TYPE, tensor) == tflite::kInt64;
+  const uint8_t* from = data(tensor);
+  for (int64_t i = shape(tensor).product(); i > 0; i--, from += large ? 8 : 4) {
+    int32_t number = 0;
+    std::memcpy(&number, from, 4);
+    found.push_back(number);
+    if (large) std::memcpy(&found.back(), from, 8);
   }
   return found;
 }

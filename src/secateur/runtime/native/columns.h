@@ -47,8 +47,9 @@ class Columns {
   const float* floats(int64_t tensor) const;
   int64_t size(int64_t tensor) const { return shape(tensor).product(); }
   int32_t rows(int64_t tensor) const { return shape(tensor)[0]; }
-  // The values of a constant of whole numbers. Refuses others.
-  Dims numbers(int64_t tensor) const;
+  // Whether a tensor, which may be left out, is a constant of whole numbers; and its values, none if it is not.
+  bool has_whole_numbers(int32_t tensor) const;
+  Dims whole_numbers(int32_t tensor) const;
   // Whether the file has a tensor's values.
   bool is_stored(int64_t tensor) const { return at(SECATEUR_DATA_LENGTH, tensor); }
   // Whether it has them as they are used: float32, and all of them.
@@ -64,11 +65,9 @@ class Columns {
   int64_t operators() const { return static_cast<int64_t>(column(SECATEUR_KIND).size()); }
   const Flatbuffer& file() const { return file_; }
 
-  // Some reshapes, which the targets begin with, have the rest of them as their target, instead of what they read.
-  // Finds the operators that outputs then depend on, in the order of the file.
-  void set_targets(const Lists& targets);
-  // That of a reshape, null without one; and what an operator reads besides.
+  // The target of a reshape whose own is computed while the model runs and known all the same; null without one.
   const Dims* target(int64_t place) const;
+  // What an operator reads; without such a target.
   Part reads(int64_t place) const;
   // Sets the columns of shapes to what operators make of inputs of the given shapes. Refuses what it has no rule for.
   void infer(const Lists& given);
@@ -85,6 +84,8 @@ class Columns {
   void read_sparsity(int64_t at);
   bool take_scales(int32_t tensor, Packed& to) const;
   void find_packed();
+  void find_targets();
+  void find_needed();
   void add_words(const Vector& found, secateur_column words);
   void add_words(const Vector& found, secateur_column words, secateur_column lengths);
   void add(secateur_column name, int64_t number) { columns_[name].push_back(static_cast<int32_t>(number)); }

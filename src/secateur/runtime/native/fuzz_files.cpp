@@ -23,15 +23,12 @@ void damage(std::vector<uint8_t>& bytes, File& file) {
   if (file.chance(10)) bytes.resize(static_cast<size_t>(file.range(1, static_cast<int>(bytes.size()))));
 }
 
-// Finds shapes for inputs as they are, or others; now and then with a target for some reshape.
+// Finds shapes for inputs as they are, or others.
 bool infer(secateur_columns* columns, File& file, bool odd) {
-  std::vector<int32_t> given = {4}, targets;
+  std::vector<int32_t> given = {4};
   for (int32_t length : file.tensors[0].shape)
     given.push_back(odd && file.chance(20) ? file.range(-1, 1 << 20) : length);
   if (odd) given[0] = file.range(0, 5);
-  for (int32_t place = 0; place < static_cast<int32_t>(file.steps.size()); place++)
-    if (file.chance(odd ? 50 : 5)) targets = {3, odd ? place + file.range(-9, 9) : place, -1, file.range(odd ? -2 : 1, 4)};
-  secateur_columns_set_targets(columns, targets.data(), static_cast<int64_t>(targets.size()));
   return secateur_columns_infer(columns, given.data(), static_cast<int64_t>(given.size())) == SECATEUR_OK;
 }
 

@@ -308,13 +308,27 @@ class File {
     return visitors;
   }
 
+  // [shape(x)[0], length]
+  int32_t read_batch(int32_t x, int32_t length) {
+    const auto then = [&](Step step, const std::vector<int32_t>& shape) {
+      codes.push_back(step.code);
+      step.writes = {add({shape, 2, {}})};
+      steps.push_back(std::move(step));
+      return steps.back().writes[0];
+    };
+    const int32_t all = then({77, 55, {1}, {2}, {x}, {}}, {static_cast<int32_t>(shape_.size())});
+    const std::vector<int32_t> ends = {all, numbers({0}), numbers({1}), numbers({1})};
+    const int32_t batch = then({45, 32, {4, 4, 4, 4, 4}, {0, 0, 0, 0, 1}, ends, {}}, {});
+    return then({83, 59, {4, 4}, {2, 0}, {batch, add({{}, 2, {length}})}, {}}, {2});
+  }
+
   // A random operator that mostly fits; the file says of its output whatever it likes.
   void step() {
     const int32_t x = current_;
     const std::vector<int32_t>& s = shape_;
     const bool image = s.size() == 4;
     Step next{0, 0, {}, {}, {x}, {}};
-    const int kind = image ? range(0, 15) : range(4, 15);
+    const int kind = image ? range(0, 16) : range(4, 16);
     if (kind == 0) {
       next = {3, 1, {1, 4, 4, 1}, {range(0, 1), range(1, 2), range(1, 2), 0}, {x}, {}};
       next.reads.push_back(kernel({range(1, 8), range(1, 3), range(1, 3), s[3]}));
@@ -352,6 +366,11 @@ class File {
       const int32_t other = steps.empty() || chance(30) ? x : steps.back().reads[0];
       next = {chance(50) ? 0 : 18, 0, {1}, {range(0, 4)}, {chance(50) ? x : other, other}, {}};
       next.options = next.code ? 21 : 11;
+    } else if (kind == 15) {  // to the same batch, as it is read while the model runs
+      int32_t values = 1;
+      for (size_t i = 1; i < s.size(); i++) values *= s[i];
+      next = {22, 0, {}, {}, {x, read_batch(x, chance(50) ? values : -1)}, {}};
+      shape_ = {1, values};
     } else {
       std::vector<int32_t> from(s.size(), 0);
       next = {65, 0, {}, {}, {x, numbers(from), numbers(s)}, {}};

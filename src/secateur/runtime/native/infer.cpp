@@ -137,8 +137,8 @@ class Rule {
   // The values of an operand that is a constant of whole numbers.
   Dims numbers(int64_t i) const {
     if (target_ && i == 1) return *target_;
-    need(i < reads_.size() && reads_[i] >= 0);
-    return columns_.numbers(reads_[i]);
+    need(i < reads_.size() && columns_.has_whole_numbers(reads_[i]));
+    return columns_.whole_numbers(reads_[i]);
   }
 
   // Fields are those of the strides and dilations along the width and the height.
@@ -284,22 +284,6 @@ class Rule {
 };
 
 }  // namespace
-
-Dims Columns::numbers(int64_t tensor) const {
-  const int32_t type = at(SECATEUR_TYPE, tensor);
-  need(at(SECATEUR_DATA_LENGTH, tensor) && !(at(SECATEUR_FLAGS, tensor) & SECATEUR_SPARSE));
-  need(type == kInt32 || type == kInt64);
-  const uint8_t* from = data(tensor);
-  Dims found;
-  for (int64_t i = shape(tensor).product(); i > 0; i--, from += type == kInt32 ? 4 : 8) {
-    int32_t number = 0;
-    int64_t large = 0;
-    std::memcpy(&number, from, 4);
-    if (type == kInt64) std::memcpy(&large, from, 8);
-    found.push_back(type == kInt32 ? number : large);
-  }
-  return found;
-}
 
 void Columns::infer(const Lists& given) {
   std::vector<std::optional<Dims>> shapes(static_cast<size_t>(tensors()));

@@ -89,15 +89,6 @@ Table Lowering::options(int64_t place, const Options& expected) {
   }
 }
 
-// The values of a constant of whole numbers; none where there are none.
-Dims Lowering::numbers(int32_t tensor) const {
-  if (tensor < 0) return {};
-  const int32_t type = columns_.at(SECATEUR_TYPE, tensor);
-  const bool sparse = columns_.at(SECATEUR_FLAGS, tensor) & SECATEUR_SPARSE;
-  if (!columns_.is_stored(tensor) || sparse || (type != kInt32 && type != kInt64)) return {};
-  return columns_.numbers(tensor);
-}
-
 secateur_activation fused(int32_t number) {
   switch (number) {
     case 0: return kIdentity;
@@ -240,7 +231,7 @@ std::unique_ptr<Lowered> Lowering::pool(int64_t place) {
 std::unique_ptr<Lowered> Lowering::mean(int64_t place) {
   Images all = images(place, 2);
   const int64_t ranks = rank(reads(place)[0]);
-  Dims axes = numbers(reads(place)[1]), pixels(static_cast<size_t>(ranks - 2));
+  Dims axes = columns_.whole_numbers(reads(place)[1]), pixels(static_cast<size_t>(ranks - 2));
   for (int64_t& axis : axes) axis = (axis % ranks + ranks) % ranks;
   std::sort(axes.begin(), axes.end());
   std::iota(pixels.begin(), pixels.end(), 1);
@@ -284,7 +275,7 @@ std::unique_ptr<Lowered> Lowering::pad(int64_t place) {
     fill = value.data[0];
   }
   const int64_t ranks = rank(operands[0]);
-  const Dims found = operands.size() > 1 ? numbers(operands[1]) : Dims();
+  const Dims found = operands.size() > 1 ? columns_.whole_numbers(operands[1]) : Dims();
   need(static_cast<int64_t>(found.size()) == 2 * ranks, Reason::kOptions);
   for (int64_t each : found) need(0 <= each && each <= INT32_MAX, Reason::kOptions);
   need(!found[0] && !found[1], Reason::kOptions);
@@ -300,7 +291,7 @@ std::unique_ptr<Lowered> Lowering::pad(int64_t place) {
 
 std::unique_ptr<Lowered> Lowering::slice(int64_t place) {
   Images all = images(place, 3);
-  const Dims found = numbers(reads(place)[1]);
+  const Dims found = columns_.whole_numbers(reads(place)[1]);
   const auto ranks = static_cast<size_t>(rank(all.output));
   need(found.size() == ranks && !found[0], Reason::kOptions);
   const auto begin = [&](int64_t number, int32_t length, int32_t whole) {

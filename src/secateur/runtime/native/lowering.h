@@ -30,7 +30,6 @@ class Lowering {
   Part reads(int64_t place) const { return columns_.part(SECATEUR_READ, place); }
   int32_t output(int64_t place) const { return columns_.part(SECATEUR_WRITE, place)[0]; }
   Table options(int64_t place, const tflite::Options& expected);
-  Dims numbers(int32_t tensor) const;
 
   std::unique_ptr<Lowered> convolution(int64_t place, bool depthwise);
   std::unique_ptr<Lowered> fully_connected(int64_t place);

@@ -97,7 +97,9 @@ typedef enum {
   SECATEUR_INFERRED = 20,
   SECATEUR_PACKED = 21, /* of tensors: the constant that operators only unpack to it, or -1 */
   SECATEUR_NEEDED = 22, /* the operators that the outputs depend on, in their order */
-  SECATEUR_COLUMNS = 23
+  SECATEUR_TARGETS = 23, /* of reshapes whose targets are computed, and known all the same: their places, how many
+                            lengths follow, and these, of which the first one is -1 */
+  SECATEUR_COLUMNS = 24
 } secateur_column;
 typedef enum { SECATEUR_VARIABLE = 1, SECATEUR_QUANTIZED = 2, SECATEUR_SPARSE = 4 } secateur_tensor_flags;
 
@@ -106,9 +108,6 @@ typedef enum { SECATEUR_VARIABLE = 1, SECATEUR_QUANTIZED = 2, SECATEUR_SPARSE = 
  * subgraphs, custom operators, variants, values outside of the flatbuffer and the like. The data must stay as long as
  * the columns. */
 SECATEUR_API secateur_columns* secateur_columns_read(const uint8_t* data, int64_t bytes);
-/* Some reshapes have a target, instead of the one that they read: for each how many numbers follow, the operator, and
- * the lengths, of which one may be -1. What is needed then may be less. */
-SECATEUR_API int32_t secateur_columns_set_targets(secateur_columns*, const int32_t* targets, int64_t count);
 /* Finds the shapes of all tensors. `given` are those of the subgraph's inputs: for each how many lengths it has, and
  * these. SECATEUR_INVALID where an operator that is needed is of a kind without a rule, or does not go with what it
  * reads. */

@@ -55,8 +55,8 @@ enum Operator : int32_t {
 // Those that only LiteRT runs, and of which something is known here.
 enum OtherOperator : int32_t {
   kDepthToSpace = 5, kFloor = 8, kL2Normalization = 11, kSpaceToDepth = 26, kTranspose = 39, kStridedSlice = 45,
-  kPrelu = 54, kSin = 66, kTransposeConv = 67, kTile = 69, kSum = 74, kReduceMax = 82, kPack = 83, kUnpack = 88,
-  kReduceMin = 89, kMirrorPad = 100, kCeil = 104, kCos = 108, kRound = 116, kBatchMatmul = 126,
+  kPrelu = 54, kSin = 66, kTransposeConv = 67, kTile = 69, kSum = 74, kShape = 77, kReduceMax = 82, kPack = 83,
+  kUnpack = 88, kReduceMin = 89, kMirrorPad = 100, kCeil = 104, kCos = 108, kRound = 116, kBatchMatmul = 126,
   kBroadcastTo = 130
 };
 
