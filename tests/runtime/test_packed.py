@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from runtime_files import KINDS, File, compare, outputs_of, values
 
 from secateur.litert import read_model, write_model
-from secateur.litert.sparse_encoding import Layout, check_sparsity
-from secateur.runtime import Interpreter
+from secateur.litert.sparse_encoding import Layout, check_sparsity, encode
+from secateur.runtime import Interpreter, Reason
 from secateur.runtime._quick import read_quickly
+from secateur.runtime._reading import read_graph
+from secateur.runtime._units import Units
 from support import only
 
 pytestmark = only("tensorflow")  # needs no Keras: the files are made by hand
@@ -133,6 +135,20 @@ def test_large_weights(how, sparse, zeros):
         ours = compare(content, image, native=native, reference=reference)
     assert ours.plan().layers[0].zeros == pytest.approx(zeros, abs=0.02)
     assert ours.plan().layers[0].where == "native"
+
+
+def test_a_small_file_with_many_zeros_is_not_unpacked_here():
+    """Two gigabytes of zeros that a file of a few hundred bytes speaks of."""
+    file, shape = File(), (1, 2**29)
+    sparse = encode(np.array([[0, 1]], "float32"), Layout((0, 1), 1))
+    tensor = file.tensor(shape, "float32", sparse.values)
+    file.graph.tensors[tensor].sparsity = sparse.parameters
+    dense = file.op(KINDS.DENSIFY, [tensor], shape, schema.DensifyOptionsT())
+    x = file.input((1, 1))
+    graph = read_graph(bytes(file.file([file.binary("ADD", x, dense)])))
+    graph.shapes, graph.known = graph.infer({x: (1, 1)}), len(graph.kinds)
+    (unit,) = Units(graph).all
+    assert (unit.native, unit.reason) == (False, Reason.TYPE)
 
 
 EDITS = ("order", "blocks", "length", "format", "segments", "indices")

@@ -40,13 +40,16 @@ def why_not(opened: Opened, native: str) -> str | None:
     (columns,) = opened.graphs
     if columns.native is None and _has_custom(opened.head()):
         return Reason.CUSTOM
-    if columns.variables:
+    if columns.variables or _STATEFUL.intersection(columns.kinds):
         return Reason.STATE
     if native == "always":
         _native.library()
     if not _native.available():
         return Reason.MISSING
-    return Reason.RARE if columns.native is None else None
+    if columns.native is None:
+        return Reason.RARE
+    found = opened.ahead is not None and opened.ahead.found
+    return Reason.NO_ZEROS if native == "auto" and not found else None
 
 
 def _has_custom(head: Any) -> bool:
@@ -54,15 +57,12 @@ def _has_custom(head: Any) -> bool:
     return any(code.customCode is not None for code in head.operatorCodes)
 
 
-def why_not_graph(graph: Graph, native: str) -> str | None:
+def why_not_graph(graph: Graph) -> str | None:
     """Why a model runs in LiteRT whatever its shapes are; None where it may run natively.
 
     Args:
         graph: The graph.
-        native: As for `Interpreter`.
     """
-    if _STATEFUL.intersection(graph.kinds):
-        return Reason.STATE
     ends = [*graph.inputs, *graph.outputs]
     unique = {tensor for tensor in ends if tensor >= 0}
     if not graph.inputs or not graph.outputs or len(unique) != len(ends):
@@ -70,10 +70,8 @@ def why_not_graph(graph: Graph, native: str) -> str | None:
     written = set(graph.native.column(Column.WRITE))
     if not written.issuperset(graph.outputs) or not written.isdisjoint(graph.inputs):
         return Reason.UNREADABLE
-    if any(graph.is_constant(t) or graph.types[t] not in DTYPES for t in unique):
-        return Reason.UNREADABLE
-    found = graph.ahead is not None and graph.ahead.found
-    return Reason.NO_ZEROS if native == "auto" and not found else None
+    strange = any(graph.is_constant(t) or graph.types[t] not in DTYPES for t in unique)
+    return Reason.UNREADABLE if strange else None
 
 
 def litert(source: str | bytes, threads: int, **options: Any) -> Any:

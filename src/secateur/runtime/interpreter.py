@@ -80,7 +80,7 @@ class Interpreter:
         reason = Reason.OPTIONS_GIVEN if experimental else _whole.why_not(opened, native)
         if reason is None:
             graph = Graph(opened)
-            reason = _whole.why_not_graph(graph, native)
+            reason = _whole.why_not_graph(graph)
         self._reason = reason or ""  # why LiteRT runs the whole file
         self._graph = graph if reason is None else None  # only until there is a plan
         self._ends = None if self._graph is None else Ends(self._graph, self._source)

@@ -139,7 +139,7 @@ std::shared_ptr<const Packed> Columns::packed(int32_t tensor) const {
   if (type != tflite::kFloat32 && type != tflite::kFloat16 && type != tflite::kInt8) return nullptr;
   const Part dims = shape(stored);
   const int64_t rows = dims.size() ? dims[0] : 1, size = dims.product();
-  if (size > INT32_MAX) return nullptr;
+  if (size > kMostWeights) return nullptr;
   Packed found{data(stored), type, at(SECATEUR_DATA_LENGTH, stored) / tflite::bytes_of(type), rows, rows ? size / rows : 0,
                std::nullopt, {}, {}};
   if (const auto sparse = sparsities_.find(stored); sparse != sparsities_.end()) found.sparsity = sparse->second;
@@ -220,13 +220,12 @@ void Columns::set_shapes(const Part& lengths, const Part& words) {
 }
 
 std::vector<int32_t> Columns::kernels() const {
-  constexpr int64_t most = int64_t{1} << 28;
   std::vector<char> seen(static_cast<size_t>(tensors()));
   std::vector<int32_t> found;
   for (int64_t place = 0; place < operators(); place++) {
     if (kind(place) != tflite::kConv && kind(place) != tflite::kFullyConnected) continue;
     const int32_t kernel = part(SECATEUR_READ, place)[1];  // it is there: check_weights
-    if (!is_constant(kernel) || shape(source(kernel)).product() > most || seen[static_cast<size_t>(kernel)]) continue;
+    if (!is_constant(kernel) || shape(source(kernel)).product() > kMostWeights || seen[static_cast<size_t>(kernel)]) continue;
     seen[static_cast<size_t>(kernel)] = true;
     found.push_back(kernel);
   }

@@ -26,6 +26,9 @@ struct Part {
   int64_t product() const;
 };
 
+// Larger constants are left to LiteRT: a small file may say that it holds many zeros.
+constexpr int64_t kMostWeights = int64_t{1} << 28;
+
 using Lists = std::vector<Part>;
 using Dims = std::vector<int64_t>;
 

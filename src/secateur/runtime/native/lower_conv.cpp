@@ -8,7 +8,6 @@ namespace secateur {
 
 using namespace tflite;
 
-static constexpr int64_t kMostWeights = int64_t{1} << 28;
 static constexpr int32_t kMostWindow = 1 << 15;
 
 secateur_window padded(secateur_window asked, int32_t padding, const Shape& from, const Shape& to) {
