@@ -34,23 +34,14 @@ def check_model(model: Any) -> None:
     if not model.subgraphs:
         raise ValueError("it has no subgraph")
     tensors = [len(graph.tensors or ()) for graph in model.subgraphs]
-    check_head(model, len(model.buffers), tensors)
+    _check_head(model, len(model.buffers), tensors)
     for graph in model.subgraphs:
         _check_references(model, graph)
         check_columns(columns_of(model, graph))
 
 
-def check_head(model: Any, buffers: int, tensors: Sequence[int]) -> None:
-    """Check what a file says besides its subgraphs.
-
-    Args:
-        model: A `ModelT`.
-        buffers: How many buffers it has.
-        tensors: How many tensors each of its subgraphs has.
-
-    Raises:
-        ValueError: As `check_model`.
-    """
+def _check_head(model: Any, buffers: int, tensors: Sequence[int]) -> None:
+    """Check what a file says besides its subgraphs: so many buffers, and tensors of each subgraph."""
     if model.version != _VERSION:
         raise ValueError(f"it has version {model.version} of the format, not {_VERSION}")
     _inside(indices(model.metadataBuffer), buffers, "buffer of metadata")
@@ -73,7 +64,7 @@ def check_columns(columns: Columns) -> None:
     tensors = len(columns.types)
     for number in range(tensors):
         try:
-            check_tensor(columns, number)
+            _check_tensor(columns, number)
         except ValueError as error:
             name = columns.name(number)
             raise ValueError(f"tensor {name!r}: {error}") from error
@@ -119,16 +110,7 @@ def _written_by(outputs: Sequence[list[int]], tensors: int) -> set[int]:
     return found
 
 
-def check_tensor(columns: Columns, number: int) -> None:
-    """Check one tensor.
-
-    Args:
-        columns: The subgraph.
-        number: Its number.
-
-    Raises:
-        ValueError: As `check_model`.
-    """
+def _check_tensor(columns: Columns, number: int) -> None:
     shape, signature = columns.shapes[number], columns.signatures[number]
     if (shape and min(shape) < 0) or (signature and min(signature) < -1):
         raise ValueError(f"its shape is {list(shape or signature)}")

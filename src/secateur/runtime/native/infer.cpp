@@ -4,8 +4,8 @@
 #include <optional>
 
 #include "columns.h"
-#include "refuse.h"
 #include "options.h"
+#include "refuse.h"
 #include "tflite.h"
 
 namespace secateur {

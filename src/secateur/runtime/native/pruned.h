@@ -23,7 +23,7 @@ class Pruned : public Task {
   // `weights` of `rows` rows of `depth` each, which stay where they are until the task is finished: the rest may
   // be called only then. Where too many are not 0, they are only counted, unless `keep`.
   Pruned(const Kernels& kernels, const float* weights, int32_t rows, int64_t depth, bool keep);
-  // The same of what a file packs; as long as that stays.
+  // The same of weights that a file packs, which must stay until then as well.
   Pruned(const Kernels& kernels, std::shared_ptr<const Packed> packed, bool keep);
   // Where what is kept shall lie, told before the task is finished.
   void set_pages(std::shared_ptr<Pages> pages) { pages_ = std::move(pages); }
