@@ -237,6 +237,11 @@ def test_a_file_without_operator_codes():
         Interpreter(model_content=content)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_file_of_no_bytes():
+    assert read_quickly(memoryview(b"")) is None
+
+
 def test_names_are_read_where_they_are_asked_for():
     file = File()
     x = file.input((1, 6, 6, 8))

@@ -96,11 +96,13 @@ class NativeColumns:
         memory: The bytes of the file.
     """
 
+    handle: int | None = None
+
     def __init__(self, data: memoryview) -> None:
         self._library = _native.library()
         self.memory = np.frombuffer(data, np.uint8)
         address: int = self.memory.__array_interface__["data"][0]
-        self.handle: int | None = self._library.secateur_columns_read(address, len(data))
+        self.handle = self._library.secateur_columns_read(address, len(data))
         if not self.handle:
             _native.check(_native.INVALID)
 
@@ -127,11 +129,8 @@ class NativeColumns:
 
     def writers(self) -> dict[int, int]:
         """The operator that writes each tensor."""
-        lengths = enumerate(self.column(Column.WRITE_LENGTH))
-        places = [place for place, length in lengths for _ in range(length)]
-        found = dict(zip(self.column(Column.WRITE), places, strict=True))
-        found.pop(-1, None)  # what is left out
-        return found
+        places = enumerate(self.column(Column.WRITER))
+        return {tensor: place for tensor, place in places if place >= 0}
 
     def targets(self) -> dict[int, list[int]]:
         """For reshapes whose targets are computed, and known all the same: [-1, ...], by place."""

@@ -55,8 +55,8 @@ class Graph:
         self.fixed: dict[int, list[int]] = {}
         if "PACK" in self.kinds:
             self._fix(self.native.targets())
-        #: For each tensor that operators only unpack from a constant: that constant.
         packed = enumerate(self.native.column(Column.PACKED))
+        #: For each tensor that operators only unpack from a constant: that constant.
         self.packed = {tensor: source for tensor, source in packed if source >= 0}
         self.shapes: Sequence[Dims | None] = ()
         self.known = 0

@@ -34,6 +34,7 @@ class Column:
     PACKED = 21
     NEEDED = 22
     TARGETS = 23
+    WRITER = 24
 
 
 class UnitColumn:

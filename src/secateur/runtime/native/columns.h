@@ -62,6 +62,8 @@ class Columns {
   // The constant that operators only unpack to a tensor; that tensor where there is none.
   int32_t source(int32_t tensor) const;
   bool is_constant(int32_t tensor) const { return is_stored(tensor) || source(tensor) != tensor; }
+  // The operator that writes a tensor, -1 for none.
+  int32_t writer(int32_t tensor) const { return at(SECATEUR_WRITER, tensor); }
   bool is_output(int32_t tensor) const { return outputs_[static_cast<size_t>(tensor)]; }
   Part shape(int64_t tensor) const { return part(SECATEUR_SHAPE, tensor); }
   int64_t tensors() const { return static_cast<int64_t>(column(SECATEUR_TYPE).size()); }
@@ -86,6 +88,7 @@ class Columns {
   void read_operators(int64_t at);
   void read_sparsity(int64_t at);
   bool take_scales(int32_t tensor, Packed& to) const;
+  void find_writers();
   void find_packed();
   void find_targets();
   void find_needed();

@@ -8,11 +8,20 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <initializer_list>
 
 namespace secateur {
 
 constexpr int kMostFields = 16;
+
+// The number at a place among numbers that may lie anywhere; who calls has checked that it is there.
+template <class T>
+T number_at(const uint8_t* data, int64_t i) {
+  T value;
+  std::memcpy(&value, data + i * static_cast<int64_t>(sizeof(T)), sizeof(T));
+  return value;
+}
 
 // A kind of table.
 struct TableKind {

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <vector>
 
-#include "fuzz_writer.h"
+#include "fuzz_graph.h"
 #include "secateur.h"
 
 namespace {

@@ -106,7 +106,7 @@ void Lowering::take_bias(Convolution& convolution, int64_t place) {
   const Part all = reads(place);
   if (all.size() < 3 || all[2] < 0) return;
   need(columns_.is_constant(all[2]), Reason::kType);
-  const Array values = constants_.values(all[2]);
+  const Array values = constants_.values(all[2], convolution.target.channels);
   need(values.data, Reason::kType);
   need(values.count == convolution.target.channels, Reason::kShape);
   convolution.bias.assign(values.data, values.data + values.count);

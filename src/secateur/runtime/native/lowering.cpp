@@ -270,7 +270,7 @@ std::unique_ptr<Lowered> Lowering::pad(int64_t place) {
   float fill = 0;
   if (columns_.kind(place) == kPadV2) {
     need(operands.size() == 3 && operands[2] >= 0, Reason::kOptions);
-    const Array value = constants_.values(operands[2]);
+    const Array value = constants_.values(operands[2], 1);
     need(value.data && value.count == 1, Reason::kOptions);
     fill = value.data[0];
   }

@@ -5,10 +5,10 @@ namespace tflite {
 
 static const Options* find(int32_t number) {
   static const Options* const known[] = {
-      &kConvOptions,    &kDepthwiseOptions,    &kPoolOptions,     &kDenseOptions, &kSoftmaxOptions,
-      &kAddOptions,     &kConcatenationOptions, &kBilinearOptions, &kMulOptions,   &kReshapeOptions,
-      &kMeanOptions,    &kSubOptions,          &kDivOptions,      &kSliceOptions, &kSqueezeOptions,
-      &kNearestOptions, &kLeakyReluOptions,    &kShapeOptions,    &kPackOptions,  &kGeluOptions};
+      &kConvOptions,      &kDepthwiseOptions, &kPoolOptions,    &kDenseOptions,        &kSoftmaxOptions,
+      &kAddOptions,       &kBilinearOptions,  &kReshapeOptions, &kConcatenationOptions, &kMulOptions,
+      &kMeanOptions,      &kSubOptions,       &kDivOptions,     &kStridedSliceOptions, &kSqueezeOptions,
+      &kLeakyReluOptions, &kNearestOptions,   &kShapeOptions,   &kPackOptions,         &kGeluOptions};
   for (const Options* each : known)
     if (each->number == number) return each;
   return nullptr;

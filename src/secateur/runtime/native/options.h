@@ -33,7 +33,7 @@ inline const Options kMeanOptions{27, TableKind({1}, {})};  // whether all axes 
 inline const Options kSubOptions{28, TableKind({1, 1}, {})};
 inline const Options kDivOptions{29, TableKind({1}, {})};
 inline const Options kSqueezeOptions{30, TableKind({4}, {}), 0};  // axes
-inline const Options kSliceOptions{32, TableKind({4, 4, 4, 4, 4, 1}, {})};
+inline const Options kStridedSliceOptions{32, TableKind({4, 4, 4, 4, 4, 1}, {})};
 inline const Options kShapeOptions{55, TableKind({1}, {})};
 inline const Options kPackOptions{59, TableKind({4, 4}, {})};
 inline const Options kNearestOptions{74, TableKind({1, 1}, {})};  // as kBilinearOptions, from field 0

@@ -28,28 +28,21 @@ float float_of_half(uint16_t half) {
   return float_of(sign | (small & is_small) | (large & ~is_small));
 }
 
-template <class T>
-T value_at(const uint8_t* data, int64_t i) {
-  T value;  // which may lie anywhere
-  std::memcpy(&value, data + i * static_cast<int64_t>(sizeof(T)), sizeof(T));
-  return value;
-}
-
 float stored_at(const Packed& from, int64_t i) {
   switch (from.type) {
-    case tflite::kFloat16: return float_of_half(value_at<uint16_t>(from.data, i));
-    case tflite::kInt8: return static_cast<float>(value_at<int8_t>(from.data, i));
-    default: return value_at<float>(from.data, i);
+    case tflite::kFloat16: return float_of_half(number_at<uint16_t>(from.data, i));
+    case tflite::kInt8: return static_cast<float>(number_at<int8_t>(from.data, i));
+    default: return number_at<float>(from.data, i);
   }
 }
 
 void convert(const Packed& from, int64_t first, int64_t count, float* to) {
   switch (from.type) {
     case tflite::kFloat16:
-      for (int64_t i = 0; i < count; i++) to[i] = float_of_half(value_at<uint16_t>(from.data, first + i));
+      for (int64_t i = 0; i < count; i++) to[i] = float_of_half(number_at<uint16_t>(from.data, first + i));
       break;
     case tflite::kInt8:
-      for (int64_t i = 0; i < count; i++) to[i] = static_cast<float>(value_at<int8_t>(from.data, first + i));
+      for (int64_t i = 0; i < count; i++) to[i] = static_cast<float>(number_at<int8_t>(from.data, first + i));
       break;
     default: std::memcpy(to, from.data + 4 * first, static_cast<size_t>(count) * sizeof(float));
   }
@@ -119,22 +112,6 @@ void Unpacking::scale(int64_t first, int64_t count, float* values) const {
 
 void Unpacking::all(float* to) const {
   for (int64_t number = 0; number < packed_->rows; number++) row(number, to + number * packed_->depth);
-}
-
-bool Unpacking::has_zeros(const std::shared_ptr<const Packed>& packed, int64_t parts) {
-  constexpr int64_t part = 1024;
-  const int64_t rows = packed->rows, depth = packed->depth;
-  // Of a sparse one this need not be all.
-  if (packed->sparsity && 10 * (packed->size() - packed->stored) >= 3 * packed->size()) return true;
-  const Unpacking from(packed);
-  const int64_t looked = std::min(rows, std::max(parts, parts * part / depth));
-  std::vector<float> row(static_cast<size_t>(depth));
-  int64_t zeros = 0;
-  for (int64_t i = 0; i < looked; i++) {
-    from.row(looked > 1 ? (rows - 1) * i / (looked - 1) : 0, row.data());
-    zeros += std::count(row.begin(), row.end(), 0.0f);
-  }
-  return 10 * zeros >= 3 * looked * depth;
 }
 
 }  // namespace secateur

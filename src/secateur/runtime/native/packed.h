@@ -29,8 +29,6 @@ class Unpacking {
   // `to` has room for `depth` values.
   void row(int64_t number, float* to) const;
   void all(float* to) const;
-  // Whether 30 % of the values or more are 0, in so many parts of them, two at least.
-  static bool has_zeros(const std::shared_ptr<const Packed>& packed, int64_t parts);
 
  private:
   void sort();

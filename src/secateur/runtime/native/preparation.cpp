@@ -32,18 +32,37 @@ void Preparation::prune(const Prepared& each) {
   add(each.weights);
 }
 
-// Whether 30 % of the values or more are 0, in so many parts of them, two at least.
+// So many values are looked at together.
+static constexpr int64_t kPart = 1024;
+
+static bool enough(int64_t zeros, int64_t of) { return 10 * zeros >= 3 * of; }
+
+static bool has_zeros(const std::shared_ptr<const Packed>& packed, int64_t parts) {
+  const int64_t rows = packed->rows, depth = packed->depth;
+  // What a sparse one does not store; more of it may be 0.
+  if (packed->sparsity && enough(packed->size() - packed->stored, packed->size())) return true;
+  const Unpacking from(packed);
+  const int64_t looked = std::min(rows, std::max(parts, parts * kPart / depth));
+  std::vector<float> row(static_cast<size_t>(depth));
+  int64_t zeros = 0;
+  for (int64_t i = 0; i < looked; i++) {
+    from.row(looked > 1 ? (rows - 1) * i / (looked - 1) : 0, row.data());
+    zeros += std::count(row.begin(), row.end(), 0.0f);
+  }
+  return enough(zeros, looked * depth);
+}
+
+// Whether 30 % of a kernel's values or more are 0, in so many parts of it, two at least.
 static bool has_zeros(const Columns& columns, int32_t kernel, int64_t parts) {
-  constexpr int64_t part = 1024;
-  if (const auto packed = columns.packed(kernel)) return Unpacking::has_zeros(packed, parts);
+  if (const auto packed = columns.packed(kernel)) return has_zeros(packed, parts);
   if (!columns.is_plain(kernel)) return false;
-  const int64_t all = columns.size(kernel), each = std::min(all, part), last = all - each;
+  const int64_t all = columns.size(kernel), each = std::min(all, kPart), last = all - each;
   int64_t zeros = 0;
   for (int64_t i = 0; i < parts; i++) {
     const float* const from = columns.floats(kernel) + last * i / (parts - 1);
     zeros += std::count(from, from + each, 0.0f);
   }
-  return 10 * zeros >= 3 * parts * each;
+  return enough(zeros, parts * each);
 }
 
 int32_t Preparation::prune(const Columns& columns, int32_t flags) {

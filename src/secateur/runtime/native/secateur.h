@@ -99,7 +99,8 @@ typedef enum {
   SECATEUR_NEEDED = 22, /* the operators that the outputs depend on, in their order */
   SECATEUR_TARGETS = 23, /* of reshapes whose targets are computed, and known all the same: their places, how many
                             lengths follow, and these, of which the first one is -1 */
-  SECATEUR_COLUMNS = 24
+  SECATEUR_WRITER = 24, /* of tensors: the operator that writes each, -1 for none */
+  SECATEUR_COLUMNS = 25
 } secateur_column;
 typedef enum { SECATEUR_VARIABLE = 1, SECATEUR_QUANTIZED = 2, SECATEUR_SPARSE = 4 } secateur_tensor_flags;
 

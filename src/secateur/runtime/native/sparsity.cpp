@@ -1,8 +1,6 @@
 #include "sparsity.h"
 
 #include <algorithm>
-#include <cstring>
-#include <numeric>
 
 #include "refuse.h"
 
@@ -22,13 +20,21 @@ std::vector<int64_t> words(Flatbuffer& file, const Vector& found) {
   return numbers;
 }
 
+// All axes come first, in any order, and then levels within blocks of rising axes.
+void check_order(const std::vector<int64_t>& order, const std::vector<int64_t>& blocks, size_t rank) {
+  if (order.size() != rank + blocks.size()) refuse("The order of levels has another length");
+  std::vector<int64_t> sorted(order);
+  std::sort(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(rank));
+  for (size_t i = 0; i < sorted.size(); i++)
+    if (sorted[i] != static_cast<int64_t>(i)) refuse("Levels are not in an order of all axes");
+  for (size_t i = 0; i < blocks.size(); i++)
+    if (blocks[i] < (i ? blocks[i - 1] + 1 : 0) || blocks[i] >= static_cast<int64_t>(rank))
+      refuse("Blocks are not of rising axes");
+}
+
 template <class T>
 struct Reader {
-  int64_t operator()(const uint8_t* data, int64_t i) const {
-    T value;  // which may lie anywhere
-    std::memcpy(&value, data + i * static_cast<int64_t>(sizeof(T)), sizeof(T));
-    return value;
-  }
+  int64_t operator()(const uint8_t* data, int64_t i) const { return number_at<T>(data, i); }
 };
 
 // Calls f with what reads numbers of this width.
@@ -63,14 +69,8 @@ Sparsity::Sparsity(Flatbuffer& file, int64_t at, const std::vector<int64_t>& sha
     if (length < 1 || total > INT32_MAX / length) refuse("A sparse tensor is of no values, or too many");
     total *= length;
   }
-  if (order.size() != depth || tables.count != static_cast<int64_t>(depth)) refuse("Levels are missing");
-  std::vector<int64_t> sorted(order);
-  std::sort(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(rank));
-  for (size_t i = 0; i < depth; i++)
-    if (sorted[i] != static_cast<int64_t>(i)) refuse("Levels are not in an order of all axes");
-  for (size_t i = 0; i < blocks.size(); i++)
-    if (blocks[i] < (i ? blocks[i - 1] + 1 : 0) || blocks[i] >= static_cast<int64_t>(rank))
-      refuse("Blocks are not of rising axes");
+  if (tables.count != static_cast<int64_t>(depth)) refuse("Levels are missing");
+  check_order(order, blocks, rank);
 
   // By axes first, and then levels within blocks.
   std::vector<Level> axes(depth);

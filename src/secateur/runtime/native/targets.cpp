@@ -18,13 +18,7 @@ namespace {
 class Finder {
  public:
   explicit Finder(const Columns& columns)
-      : columns_(columns),
-        file_(columns.file().data(), columns.file().bytes()),
-        writers_(static_cast<size_t>(columns.tensors()), -1) {
-    for (int64_t place = 0; place < columns.operators(); place++)
-      for (int32_t tensor : columns.part(SECATEUR_WRITE, place))
-        if (tensor >= 0) writers_[static_cast<size_t>(tensor)] = static_cast<int32_t>(place);
-  }
+      : columns_(columns), file_(columns.file().data(), columns.file().bytes()) {}
 
   // The shape [-1, ...] that the operand of a reshape stands for; empty where it cannot be told.
   Dims operator()(int64_t reshape) {
@@ -50,17 +44,17 @@ class Finder {
 
   // The operator of this kind that writes a tensor, or -1.
   int64_t writer(int32_t tensor, int32_t kind) const {
-    const int64_t place = tensor < 0 ? -1 : writers_[static_cast<size_t>(tensor)];
+    const int64_t place = tensor < 0 ? -1 : columns_.writer(tensor);
     return place >= 0 && columns_.kind(place) == kind ? place : -1;
   }
 
   // The tensor whose first length a scalar is, shape(x)[0]; -1 for none.
   int32_t measured(int32_t scalar) {
     const int64_t slice = writer(scalar, kStridedSlice);
-    if (slice < 0 || columns_.at(SECATEUR_OPTIONS_TYPE, slice) != kSliceOptions.number) return -1;
+    if (slice < 0 || columns_.at(SECATEUR_OPTIONS_TYPE, slice) != kStridedSliceOptions.number) return -1;
     const int32_t options = columns_.at(SECATEUR_OPTIONS, slice);
     const Part operands = read(slice);
-    if (options < 0 || operands.size() != 4 || Table(file_, kSliceOptions.kind, options).word(4) != 1) return -1;
+    if (options < 0 || operands.size() != 4 || Table(file_, kStridedSliceOptions.kind, options).word(4) != 1) return -1;
     const auto numbers = [&](int64_t i) { return columns_.whole_numbers(operands[i]); };
     if (numbers(1) != Dims{0} || numbers(2).empty() || numbers(3) != Dims{1}) return -1;
     const int64_t shape = writer(operands[0], kShape);
@@ -87,7 +81,6 @@ class Finder {
 
   const Columns& columns_;
   Flatbuffer file_;
-  std::vector<int32_t> writers_;
 };
 
 }  // namespace

@@ -17,14 +17,10 @@ Units::Units(const Columns& file, Preparation* ahead, int64_t known)
       ahead_(ahead),
       constants_(file),
       lower_(file, ahead, constants_),
-      writers_(static_cast<size_t>(file_.tensors()), -1),
       readers_(static_cast<size_t>(file_.tensors())),
       units_(static_cast<size_t>(file_.operators()), -1),
       seen_(static_cast<size_t>(file_.tensors())) {
   const std::vector<int32_t>& needed = file_.column(SECATEUR_NEEDED);
-  for (int64_t place = 0; place < file_.operators(); place++)
-    for (int32_t tensor : file_.part(SECATEUR_WRITE, place))
-      if (tensor >= 0) writers_[static_cast<size_t>(tensor)] = static_cast<int32_t>(place);
   for (int32_t place : needed)
     for (int32_t tensor : file_.reads(place))
       if (tensor >= 0) readers_[static_cast<size_t>(tensor)].push_back(place);
@@ -114,7 +110,7 @@ void Units::fuse(Unit& unit) {
 
 // The native unit that writes a tensor, where nobody but another unit reads it; null for none.
 Unit* Units::writer(const Unit& unit, int32_t tensor) {
-  const int32_t place = writers_[static_cast<size_t>(tensor)];
+  const int32_t place = file_.writer(tensor);
   const int32_t found = place < 0 ? -1 : units_[static_cast<size_t>(place)];
   if (found < 0 || file_.is_output(tensor)) return nullptr;
   for (int32_t reader : readers_[static_cast<size_t>(tensor)])
@@ -166,7 +162,7 @@ void Units::fuse_padding(Unit& unit, Convolution& convolution) {
 // conv(x) + y: the sum becomes a part of the convolution that runs last.
 void Units::fuse_residual(Unit& unit, const Pair& total) {
   if (total.function != SECATEUR_ADD || total.left || total.right || total.inputs[0] == total.inputs[1]) return;
-  const auto place = [&](size_t i) { return writers_[static_cast<size_t>(total.inputs[i])]; };
+  const auto place = [&](size_t i) { return file_.writer(total.inputs[i]); };
   const size_t last = place(1) > place(0);
   for (size_t mine : {last, 1 - last}) {
     Unit* const before = writer(unit, total.inputs[mine]);

@@ -52,7 +52,6 @@ class Units {
   Constants constants_;
   Lowering lower_;
   std::vector<Unit> all_;
-  std::vector<int32_t> writers_;               // of tensors: the operator, or -1
   std::vector<std::vector<int32_t>> readers_;  // of tensors: operators, one that reads it twice counts twice
   std::vector<int32_t> units_;                 // of operators: the unit that ends there, or -1
   std::vector<int64_t> seen_;                  // of tensors: when they were last among the inputs of a unit
