@@ -19,12 +19,12 @@ void Task::finish() {
   all_.wait(lock, [&] { return done_ == count; });
 }
 
-Ahead::~Ahead() {
-  if (!thread_.joinable()) return;
+void Ahead::stop() {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     stop_ = true;
   }
+  if (!thread_.joinable()) return;
   wake_.notify_one();
   thread_.join();
 }
@@ -33,6 +33,7 @@ void Ahead::add(std::shared_ptr<Task> task) noexcept {
   try {
     {
       std::lock_guard<std::mutex> lock(mutex_);
+      if (stop_) return;
       waiting_.push_back(std::move(task));
     }
     if (!thread_.joinable()) thread_ = std::thread(&Ahead::loop, this);

@@ -33,10 +33,11 @@ class Task {
 // waits for the thread to begin, or needs one at all.
 class Ahead {
  public:
-  // Waits for the task under way and leaves the others undone.
-  ~Ahead();
-  // Where the system gives no thread or memory, it is left undone.
+  ~Ahead() { stop(); }
+  // Where the system gives no thread or memory, or behind `stop`, it is left undone.
   void add(std::shared_ptr<Task> task) noexcept;
+  // Waits for the task under way and leaves the others undone.
+  void stop();
 
  private:
   void loop();

@@ -47,6 +47,7 @@ void Building::add(Lowered& native) {
 }
 
 void Units::build(Program& program, const Part& members, const Part& outputs, int32_t* failed) {
+  if (ahead_) program.pack_in(ahead_->thread());
   Building to(program, constants_, file_);
   std::vector<Shape> shapes(static_cast<size_t>(file_.tensors()));
   std::vector<bool> given(shapes.size());

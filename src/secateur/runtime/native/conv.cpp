@@ -279,7 +279,7 @@ void add_dense_conv(Program& p, int32_t in, int32_t out, const secateur_window* 
   } else {
     auto conv = std::make_unique<Conv>(p, in, out, w, finish, residual);
     conv->text = text;
-    conv->set(make_dense(p.kernels, *p.pages(), weights, to.channels, from.channels, conv->offsets(),
+    conv->set(make_dense(p.kernels, p.pages(), weights, to.channels, from.channels, conv->offsets(),
                          offsets));
     operation = std::move(conv);
   }
@@ -307,7 +307,7 @@ void add_sparse_conv(Program& p, int32_t in, int32_t out, const secateur_window*
   weights->take();
   std::unique_ptr<Operation> operation;
   if (to.pixels() == 1) {
-    auto packed = make_sparse_vectors(p.kernels.lanes, *p.pages(), weights, offsets);
+    auto packed = make_sparse_vectors(p.kernels.lanes, p.pages(), weights, offsets);
     operation = make_vector_conv(p, in, out, w, std::move(packed), {}, finish, residual);
     operation->text = text;
   } else {

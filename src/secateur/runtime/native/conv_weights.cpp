@@ -236,11 +236,11 @@ class SparseMatrix : public Matrix {
 
 class DenseMatrix : public Matrix {
  public:
-  DenseMatrix(const Kernels& k, Pages& pages, const Array& weights, int32_t row_count, int64_t channels,
+  DenseMatrix(const Kernels& k, std::shared_ptr<Pages> pages, const Array& weights, int32_t row_count, int64_t channels,
               const Offsets& offsets, std::vector<float> bias)
       : unpacked_(weights, row_count, static_cast<int64_t>(offsets.taps.size()), channels, kDenseRows),
         depth_(static_cast<int32_t>(unpacked_.depth())),
-        weights_(&pages),
+        weights_(std::move(pages)),
         bias_(std::move(bias)) {
     rows = row_count;
     rows_a_unit = kDenseRows;
@@ -309,9 +309,9 @@ std::shared_ptr<Matrix> make_sparse(const Kernels& k, std::shared_ptr<Pruned> pr
                                         std::move(bias));
 }
 
-std::shared_ptr<Matrix> make_dense(const Kernels& k, Pages& pages, const Array& weights, int32_t rows,
+std::shared_ptr<Matrix> make_dense(const Kernels& k, std::shared_ptr<Pages> pages, const Array& weights, int32_t rows,
                                    int64_t channels, const Offsets& offsets, std::vector<float> bias) {
-  return std::make_shared<DenseMatrix>(k, pages, weights, rows, channels, offsets, std::move(bias));
+  return std::make_shared<DenseMatrix>(k, std::move(pages), weights, rows, channels, offsets, std::move(bias));
 }
 
 }  // namespace secateur

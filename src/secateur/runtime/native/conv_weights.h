@@ -95,7 +95,7 @@ class Matrix : public Task {
 std::shared_ptr<Matrix> make_sparse(const Kernels&, std::shared_ptr<Pruned>, int64_t channels,
                                     int64_t pixels, int32_t rows_a_unit, Offsets, std::vector<float> bias);
 // The weights stay until the task is finished.
-std::shared_ptr<Matrix> make_dense(const Kernels&, Pages&, const Array& weights, int32_t rows, int64_t channels,
+std::shared_ptr<Matrix> make_dense(const Kernels&, std::shared_ptr<Pages>, const Array& weights, int32_t rows, int64_t channels,
                                    const Offsets&, std::vector<float> bias);
 
 }  // namespace secateur

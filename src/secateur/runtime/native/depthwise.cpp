@@ -12,8 +12,8 @@ namespace {
 class ByChannel : public Task {
  public:
   // `weights` are [taps][channels], and stay until then.
-  ByChannel(Pages& pages, const float* weights, int64_t taps, int64_t channels)
-      : weights_(weights), taps_(taps), channels_(channels), packed_(&pages) {}
+  ByChannel(std::shared_ptr<Pages> pages, const float* weights, int64_t taps, int64_t channels)
+      : weights_(weights), taps_(taps), channels_(channels), packed_(std::move(pages)) {}
   const float* data() const { return packed_.data(); }
   int64_t size() const { return static_cast<int64_t>(packed_.size()); }
 
@@ -117,7 +117,7 @@ void add_depthwise(Program& p, int32_t in, int32_t out, const secateur_window* w
   o->finish_ = make_finish(p, epilogue, to, &o->residual_);
   o->reads = {in};
   if (o->residual_ >= 0) o->reads.push_back(o->residual_);
-  o->weights_ = std::make_shared<ByChannel>(*p.pages(), weights.data, taps, to.channels);
+  o->weights_ = std::make_shared<ByChannel>(p.pages(), weights.data, taps, to.channels);
   o->bias_.resize(static_cast<size_t>(to.channels));
   if (bias.count != (bias.data ? to.channels : 0))
     refuse("A bias has one number for each output channel", "expected", to.channels, "count", bias.count);

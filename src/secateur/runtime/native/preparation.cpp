@@ -29,11 +29,14 @@ std::shared_ptr<Prepared> make_prepared(const Columns& columns, int32_t kernel, 
 
 void Preparation::prune(const Prepared& each) {
   each.weights->set_pages(pages_);
-  add(each.weights);
+  thread_->add(each.weights);
 }
 
 // So many values are looked at together.
 static constexpr int64_t kPart = 1024;
+
+// To prune and pack so many values takes less time than a thread takes to begin.
+static constexpr int64_t kForOne = 1 << 16;
 
 static bool enough(int64_t zeros, int64_t of) { return 10 * zeros >= 3 * of; }
 
@@ -68,9 +71,12 @@ static bool has_zeros(const Columns& columns, int32_t kernel, int64_t parts) {
 int32_t Preparation::prune(const Columns& columns, int32_t flags) {
   const std::vector<int32_t> kernels = columns.kernels();
   // Each part is a page or two, which must be mapped for it; models without zeros have nothing from that.
-  const auto parts = std::clamp<int64_t>(256 / static_cast<int64_t>(std::max<size_t>(kernels.size(), 1)), 4, 16);
+  const auto parts = std::clamp<int64_t>(64 / static_cast<int64_t>(std::max<size_t>(kernels.size(), 1)), 4, 16);
   const auto zeros = [&](int32_t kernel) { return has_zeros(columns, kernel, parts); };
   if (std::none_of(kernels.begin(), kernels.end(), zeros)) return 0;
+  int64_t all = 0;
+  for (int32_t kernel : kernels) all += columns.size(columns.source(kernel));
+  if (all < kForOne) thread_->stop();
   for (int32_t kernel : kernels)
     if (auto made = make_prepared(columns, kernel, flags)) kernels_[kernel] = std::move(made);
   for (int32_t kernel : kernels)
@@ -87,7 +93,7 @@ void Preparation::pack(Prepared& each) {
   const Pruned& p = *each.weights;
   const Array weights{p.weights(), p.row_count() * p.depth(), p.mapped()};
   each.packed = make_dense_vectors(best_kernels().lanes, pages_, weights, p.row_count(), p.depth());
-  add(each.packed);
+  thread_->add(each.packed);
 }
 
 }  // namespace secateur

@@ -24,8 +24,11 @@ Prepared make_prepared(const float* weights, int64_t count, int32_t rows, int32_
 // The same of a kernel of a file, however that holds it; null where it is none of float32.
 std::shared_ptr<Prepared> make_prepared(const Columns& columns, int32_t kernel, int32_t flags);
 
-class Preparation : public Ahead {
+class Preparation {
  public:
+  // What it reads may be gone afterwards, even if a program still has the thread.
+  ~Preparation() { thread_->stop(); }
+  const std::shared_ptr<Ahead>& thread() const { return thread_; }
   void prune(const Prepared& each);
   // Prunes the kernels of a file, where one has zeros. Returns how many.
   int32_t prune(const Columns& columns, int32_t flags);
@@ -35,6 +38,7 @@ class Preparation : public Ahead {
   void pack(Prepared& each);
 
  private:
+  std::shared_ptr<Ahead> thread_ = std::make_shared<Ahead>();
   std::shared_ptr<Pages> pages_ = std::make_shared<Pages>();  // of what is pruned
   std::map<int32_t, std::shared_ptr<Prepared>> kernels_;      // by their tensors
 };

@@ -86,7 +86,7 @@ void Program::add(std::unique_ptr<Operation> operation) {
   values_[static_cast<size_t>(o.out)].last_use = index;
   for (int32_t id : o.reads) values_[static_cast<size_t>(id)].last_use = index;
   if (std::shared_ptr<Task> packing = o.packing()) {
-    if (!ahead_) ahead_ = std::make_unique<Ahead>();
+    if (!ahead_) ahead_ = std::make_shared<Ahead>();
     ahead_->add(std::move(packing));
   }
 }

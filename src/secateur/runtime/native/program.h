@@ -94,6 +94,8 @@ class Program {
   // For weights of its operations.
   const std::shared_ptr<Pages>& pages() { return pages_; }
 
+  // Has that thread pack weights instead of one of its own.
+  void pack_in(std::shared_ptr<Ahead> thread) { ahead_ = std::move(thread); }
   // Does what is left of packing weights.
   void pack();
   void finalize(int32_t batch);
@@ -150,7 +152,7 @@ class Program {
   int64_t scratch_size_ = 0;
   Pool pool_;
   std::mutex running_;
-  std::unique_ptr<Ahead> ahead_;  // that packs weights
+  std::shared_ptr<Ahead> ahead_;  // that packs weights
 };
 
 }  // namespace secateur

@@ -21,7 +21,7 @@ void Pruned::work() {
   count_ = 0;  // should memory have run out before
   kept_ = true;
   room_ = 0;
-  memory_ = Unset<char>(pages_.get());
+  memory_ = Unset<char>(pages_);
   starts_.assign(1, 0);
   starts_.reserve(static_cast<size_t>(row_count_) + 1);
   seen_ = 0;
@@ -96,7 +96,7 @@ void Pruned::grow(int64_t needed, const float* row) {
   const auto likely = too_many(found) ? 0 : static_cast<int64_t>(found * static_cast<double>(all));
   const int64_t foreseen = likely + likely / 8 + depth_ + kernels_.lanes;
   const int64_t room = std::min(std::max(foreseen, seen_ ? 2 * needed : needed), all + kernels_.lanes);
-  Unset<char> larger(pages_.get());
+  Unset<char> larger(pages_);
   larger.resize(static_cast<size_t>(room) * (sizeof(int32_t) + sizeof(float)));
   const int32_t* const old_columns = columns();
   const float* const old_values = values();

@@ -8,12 +8,12 @@
 
 namespace secateur {
 
-// Takes memory from some pages, which then outlive the array, or as usual.
+// Takes memory from some pages, or as usual.
 template <class T>
 struct UnsetAllocator {
   using value_type = T;
   using propagate_on_container_move_assignment = std::true_type;
-  UnsetAllocator(Pages* pages = nullptr) : pages(pages) {}
+  UnsetAllocator(std::shared_ptr<Pages> pages = nullptr) : pages(std::move(pages)) {}
   template <class U>
   UnsetAllocator(const UnsetAllocator<U>& other) : pages(other.pages) {}
 
@@ -34,7 +34,7 @@ struct UnsetAllocator {
   bool operator==(const UnsetAllocator& other) const { return pages == other.pages; }
   bool operator!=(const UnsetAllocator& other) const { return pages != other.pages; }
 
-  Pages* pages;
+  std::shared_ptr<Pages> pages;
 };
 // resize() leaves new numbers as they are.
 template <class T>

@@ -15,10 +15,9 @@ class DenseVectors : public VectorWeights {
  public:
   DenseVectors(int lanes, std::shared_ptr<Pages> pages, const Array& weights, int32_t rows, int64_t depth)
       : VectorWeights(lanes, rows),
-        pages_(std::move(pages)),
         unpacked_(weights, rows, 1, depth, lanes),
         depth_(depth),
-        weights_(pages_.get()) {}
+        weights_(std::move(pages)) {}
 
   void set(VectorProduct& to) const override {
     to.starts = starts_.data();
@@ -37,7 +36,6 @@ class DenseVectors : public VectorWeights {
   int pieces() const override { return unpacked_.pieces(); }
   void piece(int number) noexcept override { unpacked_.piece(number, weights_.data()); }
 
-  std::shared_ptr<Pages> pages_;
   Interleaving unpacked_;
   int64_t depth_;
   Unset<float> weights_;
@@ -47,11 +45,11 @@ class DenseVectors : public VectorWeights {
 // Those that are not 0, of rows of like length side by side.
 class SparseVectors : public VectorWeights {
  public:
-  SparseVectors(int lanes, Pages& pages, std::shared_ptr<Pruned> pruned, const std::vector<float>& bias)
+  SparseVectors(int lanes, const std::shared_ptr<Pages>& pages, std::shared_ptr<Pruned> pruned, const std::vector<float>& bias)
       : VectorWeights(lanes, pruned->row_count()),
         pruned_(std::move(pruned)),
-        weights_(&pages),
-        indices_(&pages),
+        weights_(pages),
+        indices_(pages),
         bias_(bias) {}
 
   void set(VectorProduct& to) const override {
@@ -200,8 +198,8 @@ std::shared_ptr<VectorWeights> make_dense_vectors(int lanes, std::shared_ptr<Pag
   return std::make_shared<DenseVectors>(lanes, std::move(pages), weights, rows, depth);
 }
 
-std::shared_ptr<VectorWeights> make_sparse_vectors(int lanes, Pages& pages, std::shared_ptr<Pruned> pruned,
-                                                   const std::vector<float>& bias) {
+std::shared_ptr<VectorWeights> make_sparse_vectors(int lanes, const std::shared_ptr<Pages>& pages,
+                                                   std::shared_ptr<Pruned> pruned, const std::vector<float>& bias) {
   return std::make_shared<SparseVectors>(lanes, pages, std::move(pruned), bias);
 }
 

@@ -26,7 +26,7 @@ class VectorWeights : public Task {
 // The weights stay until they are packed.
 std::shared_ptr<VectorWeights> make_dense_vectors(int lanes, std::shared_ptr<Pages>, const Array& weights,
                                                   int32_t rows, int64_t depth);
-std::shared_ptr<VectorWeights> make_sparse_vectors(int lanes, Pages&, std::shared_ptr<Pruned>,
+std::shared_ptr<VectorWeights> make_sparse_vectors(int lanes, const std::shared_ptr<Pages>&, std::shared_ptr<Pruned>,
                                                    const std::vector<float>& bias);
 
 // `bias` is that of dense weights; sparse ones have theirs in their own order.
