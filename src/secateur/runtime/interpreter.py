@@ -70,7 +70,7 @@ class Interpreter:
         self._threads = num_threads or 1
         self._always = native == "always"
         self._session: Session | None = None
-        self._whole_plan: Plan | None = None  # that leaves all layers to LiteRT
+        self._left: Session | None = None  # that leaves all layers to LiteRT
         self._shapes: dict[int, Dims] | None = None  # of inputs, for which there is a plan
         self._ready = False
         if experimental_delegates:
@@ -124,13 +124,13 @@ class Interpreter:
     def _divide(self, ends: Ends) -> None:
         """Make a plan for the shapes that are asked for now, and get ready to run it."""
         graph = self._load(prune=True)
-        self._session, self._shapes, self._whole = None, None, None
+        self._session, self._left, self._shapes, self._whole = None, None, None, None
         ends.settle(graph)
         session = Session(graph, ends.places(), self._threads, self._always)
         if session.native:
             self._session = session
         else:
-            self._whole_plan = session.plan
+            self._left = session
             self._whole = self._litert()
             ends.release()
             for tensor, dims in ends.given().items():
@@ -293,7 +293,7 @@ class Interpreter:
             self.allocate_tensors()
         if self._session is not None:
             return self._session.plan
-        return self._whole_plan or Plan(reason=self._reason)
+        return Plan(reason=self._reason) if self._left is None else self._left.plan
 
     def profile(self, runs: int = 20) -> Profile:
         """Run the model on the inputs that it has now, and time each layer.
