@@ -148,8 +148,8 @@ def test_a_small_file_with_many_zeros_is_not_unpacked_here():
     x = file.input((1, 1))
     graph = read_graph(bytes(file.file([file.binary("ADD", x, dense)])))
     graph.shapes, graph.known = graph.infer({x: (1, 1)}), len(graph.kinds)
-    (unit,) = Units(graph).all
-    assert (unit.native, unit.reason) == (False, Reason.TYPE)
+    (unit,) = Units(graph).described()
+    assert unit.reason == Reason.TYPE
 
 
 EDITS = ("order", "blocks", "length", "format", "segments", "indices")

@@ -14,8 +14,8 @@ pytestmark = only("tensorflow")  # needs no Keras
 
 def chosen(native, litert, seam):
     """The sides of a chain in which each unit reads what the one before it writes."""
-    units = [Unit(i, [i], [i], [i + 1], cost < math.inf) for i, cost in enumerate(native)]
-    graph = SimpleNamespace(shapes=[()] * (len(units) + 1), outputs=[len(units)])
+    units = [Unit(i, [i], [i], [i + 1]) for i in range(len(native))]
+    graph = SimpleNamespace(shapes=[()] * (len(units) + 1), inputs=[0], outputs=[len(units)])
     prices = Prices(native, litert, lambda shape, inside: seam if inside else 0.0)
     return choose(graph, units, prices, always=False)
 
@@ -35,3 +35,13 @@ def chosen(native, litert, seam):
 )
 def test_a_division_saves_enough(native, litert, seam, expected):
     assert chosen(native, litert, seam) == expected
+
+
+def test_what_all_takes_natively_is_the_same_without_a_look_at_the_units():
+    """Two inputs and two outputs, one of which another unit reads, too."""
+    units = [Unit(0, [0], [0, 1], [2]), Unit(1, [1], [2], [3]), Unit(2, [2], [2, 3], [4])]
+    shapes = [(1, 2), (1, 3), (1, 5), (1, 7), (1, 11)]
+    graph = SimpleNamespace(shapes=shapes, inputs=[0, 1], outputs=[3, 4])
+    prices = Prices([1.0, 2.0, 4.0], [9.0, 9.0, 9.0], lambda shape, inside: shape[1] + 100 * inside)
+    assert prices.whole(graph) == 7 + 2 + 3 + 7 + 11
+    assert prices.of(graph, units, [True] * 3) == prices.whole(graph)

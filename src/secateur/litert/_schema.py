@@ -5,6 +5,7 @@ third of what loading a small model takes. So it is only asked for tables that a
 """
 
 import functools
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -211,6 +212,6 @@ def dtype_of(letter: str) -> np.dtype:
     return np.dtype(_LETTERS[letter])
 
 
-def member(union: str, number: int) -> str | None:
-    """The kind of table that a number chooses from a union; None where it is not one of the above."""
-    return _MEMBERS.get(union, {}).get(number)
+def members(union: str) -> Mapping[int, str]:
+    """The kinds of tables that numbers choose from a union, of those above."""
+    return _MEMBERS.get(union, {})

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from secateur.litert._schema import Field, class_of, dtype_of, fields_of, member
+from secateur.litert._schema import Field, class_of, dtype_of, fields_of, members
 
 # A flatbuffer counts tables from 1, C++ gives up at the same number.
 _MOST_TABLES = 1_000_000
@@ -181,7 +181,7 @@ class Reader:
 
         Operators of a kind mostly have the same options, so that those of numbers are kept.
         """
-        kind = member(field.what, number)
+        kind = members(field.what).get(number)
         vtable = self._vtable(position)
         size, places = self.places(vtable)
         self.within(position, size)

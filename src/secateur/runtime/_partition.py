@@ -22,14 +22,20 @@ class Segment:
     Args:
         native: Whether in the native library.
         units: The units, in their order.
+        numbers: Their numbers.
         inputs: The tensors they need from before.
         outputs: The tensors that are needed behind, or by the caller.
     """
 
     def __init__(
-        self, native: bool, units: list[Unit], inputs: list[int], outputs: list[int]
+        self,
+        native: bool,
+        units: Sequence[Unit],
+        numbers: Sequence[int],
+        inputs: list[int],
+        outputs: list[int],
     ) -> None:
-        self.native, self.units = native, units
+        self.native, self.units, self.numbers = native, units, numbers
         self.inputs, self.outputs = inputs, outputs
 
 
@@ -46,6 +52,11 @@ class Prices(NamedTuple):
     native: list[float]
     litert: list[float]
     seam: Callable[[Dims | None, bool], float]
+
+    def whole(self, graph: Graph) -> float:
+        """What it is thought to take to run all natively; no unit is looked at for that."""
+        ends = (*graph.inputs, *graph.outputs)
+        return sum(self.native) + sum(self.seam(graph.shapes[tensor], False) for tensor in ends)
 
     def of(self, graph: Graph, units: Sequence[Unit], sides: Sequence[bool]) -> float:
         """What a division is thought to take."""
@@ -77,9 +88,8 @@ def choose(graph: Graph, units: Sequence[Unit], prices: Prices, always: bool) ->
         One answer a unit; none is native where that saves next to nothing.
     """
     if always:
-        return [unit.native for unit in units]
-    everything = [True] * len(units)
-    whole = prices.of(graph, units, everything)
+        return [cost < math.inf for cost in prices.native]
+    everything, whole = [True] * len(units), prices.whole(graph)
     enough = (1 - _LEAST_GAIN) * sum(prices.litert)
     hope = sum(map(min, prices.native, prices.litert))
     if whole <= enough and hope >= (1 - _LEAST_HOPE) * whole:
@@ -142,7 +152,7 @@ def segments(graph: Graph, units: Sequence[Unit], sides: Sequence[bool]) -> list
         The segments in the order in which they run.
     """
     if len({*sides}) == 1:  # as mostly
-        return [_segment(graph, units, [*units], sides[0])]
+        return [Segment(sides[0], units, range(len(units)), graph.inputs, graph.outputs)]
     written = {tensor for unit in units for tensor in unit.outputs}
     done: set[int] = set()
     left = list(zip(units, sides, strict=True))
@@ -172,4 +182,5 @@ def _segment(graph: Graph, units: Sequence[Unit], group: list[Unit], native: boo
     outside = {t for unit in units if id(unit) not in members for t in unit.inputs}
     inputs = dict.fromkeys(t for unit in group for t in unit.inputs if t not in inside)
     outputs = [t for unit in group for t in unit.outputs if t in outside or t in graph.outputs]
-    return Segment(native, group, list(inputs), outputs)
+    numbers = [unit.number for unit in group]
+    return Segment(native, group, numbers, list(inputs), outputs)

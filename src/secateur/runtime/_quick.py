@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from secateur.litert._columns import Columns, Dims
-from secateur.litert._schema import fields_of, member, operator_name
+from secateur.litert._schema import fields_of, members, operator_name
 from secateur.litert._unpack import Reader
 from secateur.litert.graph import text
 from secateur.runtime import _native
@@ -24,6 +24,8 @@ from secateur.runtime._arguments import numbers_of
 from secateur.runtime._signatures import Column
 
 _VARIABLE, _QUANTIZED, _SPARSE = 1, 2, 4
+#: The kinds of options that the native library knows and has checked; 0 is for none.
+_CHECKED = {0, *members("BuiltinOptions")}
 
 
 class Read(NamedTuple):
@@ -68,10 +70,10 @@ def _read(data: memoryview, prune: bool, mapped: bool) -> Read:
         ahead.prune_columns(found.handle, found.memory, mapped)
     columns = _columns(reader, found)
     kinds = found.column(Column.OPTIONS_TYPE)
-    unchecked = {kind for kind in {*kinds} - {0} if member("BuiltinOptions", kind) is None}
-    for place, kind in enumerate(kinds if unchecked else ()):
-        if kind in unchecked:  # the library does not know them
-            columns.options[place]
+    if not _CHECKED.issuperset(kinds):
+        for place, kind in enumerate(kinds):
+            if kind not in _CHECKED:
+                columns.options[place]
     return Read(lambda: _head(reader), columns, ahead)
 
 

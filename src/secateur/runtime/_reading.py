@@ -27,7 +27,6 @@ class Graph:
     Attributes:
         head: Gives a `ModelT`, perhaps without its subgraphs and buffers.
         count: How many tensors the file has; here there may be more.
-        stored: Whether the file has each tensor's values.
         types: The number of each tensor's type in the schema.
         dims: The shape of each tensor in the file.
         kinds: What each operator is, as "CONV_2D".
@@ -48,16 +47,12 @@ class Graph:
         self.inputs, self.outputs = columns.inputs, columns.outputs
         #: Gives a tensor's name; it does not keep the file.
         self.name = columns.name
-        self.stored = [size > 0 for size in columns.sizes]
         #: Tensors that are not in the file, behind the others.
         self._added: dict[int, np.ndarray] = {}
         #: The targets of reshapes that do not depend on what they read, by their places.
         self.fixed: dict[int, list[int]] = {}
         if "PACK" in self.kinds:
             self._fix(self.native.targets())
-        packed = enumerate(self.native.column(Column.PACKED))
-        #: For each tensor that operators only unpack from a constant: that constant.
-        self.packed = {tensor: source for tensor, source in packed if source >= 0}
         self.shapes: Sequence[Dims | None] = ()
         self.known = 0
         #: Who looks for zeros in weights, if anybody does.
@@ -92,7 +87,6 @@ class Graph:
         dims = {number: values.shape for number, values in self._added.items()}
         self.dims = self.native.lists(Column.SHAPE_LENGTH, Column.SHAPE, tuple).but(dims)
         self.types = [*self.types, *(INT32 for _ in found)]
-        self.stored += [True] * len(found)
 
     @functools.cached_property
     def model(self) -> Any:
@@ -127,6 +121,17 @@ class Graph:
         """Whether a constant is in a sparse encoding."""
         return tensor in self._columns.sparse
 
+    @functools.cached_property
+    def packed(self) -> dict[int, int]:
+        """For each tensor that operators only unpack from a constant: that constant."""
+        found = enumerate(self.native.column(Column.PACKED))
+        return {tensor: source for tensor, source in found if source >= 0}
+
+    @property
+    def sizes(self) -> list[int]:
+        """The bytes of each tensor's values in the file."""
+        return self._columns.sizes
+
     @property
     def batch(self) -> int:
         """How many images are run at once."""
@@ -135,7 +140,7 @@ class Graph:
 
     def is_stored(self, tensor: int) -> bool:
         """Whether a tensor's values are in the file itself."""
-        return self.stored[tensor]
+        return tensor in self._added or self._columns.sizes[tensor] > 0
 
     def infer(self, given: Mapping[int, Dims]) -> Sequence[Dims | None] | None:
         """Find the shapes of all tensors, as LiteRT would.

@@ -45,17 +45,17 @@ class Session:
         units = Units(graph)
         costs = Costs(Program().isa, isas()[0], threads)
         natively, in_litert = units.price(costs.native, costs.litert, threads)
-        prices = Prices(natively, in_litert, costs.seam)
+        prices, described = Prices(natively, in_litert, costs.seam), units.described()
         while True:
-            sides = choose(graph, units.all, prices, always)
-            parts = segments(graph, units.all, sides)
+            sides = choose(graph, described, prices, always)
+            parts = segments(graph, described, sides)
             try:
                 self.steps = self._build(graph, parts, units, threads)
                 break
             except Refused as refused:
-                unit, said = refused.args
-                unit.native, unit.reason = False, f"LiteRT: the native library says: {said}"
-                natively[unit.number] = math.inf
+                number, said = refused.args
+                described[number].reason = f"LiteRT: the native library says: {said}"
+                natively[number] = math.inf
         self.native = any(sides)
         self._places, self._copied = connect(self.steps, graph, front)
         self._front = {tensor: front[tensor] for tensor in self._copied}
@@ -68,7 +68,7 @@ class Session:
         self._bound: tuple[NativeStep, Addresses] | None = None
         #: The tensors that the caller reads and writes.
         self.kept = set(front)
-        self._stored = graph.stored
+        self._sizes = graph.sizes
 
     @functools.cached_property
     def plan(self) -> Plan:
@@ -109,7 +109,7 @@ class Session:
 
     def is_constant(self, tensor: int) -> bool:
         """Whether the file has a tensor's values."""
-        return 0 <= tensor < len(self._stored) and self._stored[tensor]
+        return 0 <= tensor < len(self._sizes) and self._sizes[tensor] > 0
 
     @staticmethod
     def _build(graph: Graph, parts: list[Segment], units: Units, threads: int) -> list[Step]:

@@ -40,19 +40,10 @@ class Column:
 class UnitColumn:
     """What is said of units."""
 
-    PLACES = 0
-    PLACE = 1
-    INPUTS = 2
-    INPUT = 3
-    OUTPUTS = 4
-    OUTPUT = 5
-    REASON = 6
-    FLAGS = 7
-    WEIGHTS = 8
-    NONZEROS = 9
-    BUILT_WRITTEN = 10
-    BUILT_INPUT = 11
-    BUILT_SHAPE = 12
+    UNITS = 0
+    BUILT_WRITTEN = 1
+    BUILT_INPUT = 2
+    BUILT_SHAPE = 3
 
 
 class CRates(ctypes.Structure):
@@ -101,7 +92,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "secateur_ahead_create": (_P, []),
     "secateur_prune_columns": (_I, [_P, _P, _I]),
     "secateur_ahead_free": (None, [_P]),
-    "secateur_units_find": (_I, [_P, _P, _P, _I]),
+    "secateur_units_find": (_I, [POINTER(_P), _P, _P, _I]),
     "secateur_units_get": (POINTER(c_int32), [_P, _I, POINTER(c_int64)]),
     "secateur_units_price": (_I, [_P, POINTER(CRates), POINTER(CRates), _I, _P, _P]),
     "secateur_units_build": (_I, [_P, _P, _INTS, _L, _INTS, _L, POINTER(c_int32)]),

@@ -39,7 +39,7 @@ class NativeStep:
         self.program = Program()
         #: The inputs as the program takes them, and the tensor that each of its operations writes, -1
         #: where it only changes a layout.
-        self._order, self._written = units.build(self.program, segment.units, segment.outputs)
+        self._order, self._written = units.build(self.program, segment.numbers, segment.outputs)
         self._name = graph.name
         self.program.finalize(graph.batch)
         self.weight_bytes = self.program.weight_bytes

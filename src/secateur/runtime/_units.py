@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from secateur.runtime import _native
 from secateur.runtime._arguments import numbers_of
@@ -13,7 +15,7 @@ from secateur.runtime._reading import Graph
 from secateur.runtime._reasons import NATIVE_REASONS
 from secateur.runtime._signatures import CRates, UnitColumn
 
-_NATIVE, _DEPTHWISE, _SPARSE = 1, 2, 4
+_DEPTHWISE, _SPARSE = 2, 4
 
 
 class Unit:
@@ -24,19 +26,13 @@ class Unit:
         places: The operators, in their order.
         inputs: The tensors they read from elsewhere, constants left out.
         outputs: The tensors they write that others read.
-        native: Whether they can run natively.
         reason: Why they can run only in LiteRT, one of `Reason`, or "".
         zeros: The share of zeros among their weights; None without any.
         depthwise: Whether they are a depthwise convolution.
-
-    Attributes:
         sparse: Whether they leave zeros out, natively; known with their costs.
     """
 
-    __slots__ = (
-        *("number", "places", "inputs", "outputs", "native", "reason", "zeros", "depthwise"),
-        "sparse",
-    )
+    __slots__ = "number", "places", "inputs", "outputs", "reason", "zeros", "depthwise", "sparse"
 
     def __init__(
         self,
@@ -44,18 +40,49 @@ class Unit:
         places: list[int],
         inputs: list[int],
         outputs: list[int],
-        native: bool = True,
         reason: str = "",
         zeros: float | None = None,
         depthwise: bool = False,
+        sparse: bool = False,
     ) -> None:
         self.number, self.places, self.inputs, self.outputs = number, places, inputs, outputs
-        self.native, self.reason, self.zeros = native, reason, zeros
-        self.depthwise, self.sparse = depthwise, False
+        self.reason, self.zeros, self.depthwise, self.sparse = reason, zeros, depthwise, sparse
 
 
 class Refused(Exception):
-    """The native library does not take a unit; the arguments are the unit and what it said."""
+    """The native library does not take a unit; the arguments are its number and what was said."""
+
+
+class UnitList(Sequence[Unit]):
+    """Units, made when one of them is first asked for: to run them all natively takes none.
+
+    Args:
+        count: How many they are.
+        numbers: What the native library says of them.
+    """
+
+    def __init__(self, count: int, numbers: list[int]) -> None:
+        self._count, self._numbers = count, numbers
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, number: Any) -> Any:
+        return self._made[number]
+
+    @functools.cached_property
+    def _made(self) -> list[Unit]:
+        numbers = iter(self._numbers)
+        return [_unit(number, numbers) for number in range(self._count)]
+
+
+def _unit(number: int, numbers: Iterator[int]) -> Unit:
+    """A unit of what is said of it; it has as many operators, inputs and outputs as are said before."""
+    reason, flags, weights, nonzeros, *lengths = itertools.islice(numbers, 7)
+    places, inputs, outputs = (list(itertools.islice(numbers, length)) for length in lengths)
+    zeros = 1 - nonzeros / weights if weights else None
+    kinds = bool(flags & _DEPTHWISE), bool(flags & _SPARSE)
+    return Unit(number, places, inputs, outputs, NATIVE_REASONS[reason], zeros, *kinds)
 
 
 class Units:
@@ -76,16 +103,10 @@ class Units:
         self._graph = graph  # the native library reads what it holds
         self._handle: int | None = None
         handle = ctypes.c_void_p()
-        _native.check(
-            self._library.secateur_units_find(
-                ctypes.byref(handle),
-                graph.native.handle,
-                None if graph.ahead is None else graph.ahead.handle,
-                graph.known,
-            )
-        )
+        ahead = None if graph.ahead is None else graph.ahead.handle
+        find = self._library.secateur_units_find
+        self._count = _native.check(find(handle, graph.native.handle, ahead, graph.known))
         self._handle = handle.value
-        self.all = self._read()
 
     def __del__(self) -> None:
         if self._handle is not None:
@@ -96,33 +117,9 @@ class Units:
         length = ctypes.c_int64()
         return self._library.secateur_units_get(self._handle, name, length)[: length.value]
 
-    def _lists(self, lengths: int, numbers: int) -> list[list[int]]:
-        ends = itertools.accumulate(self._column(lengths), initial=0)
-        flat = self._column(numbers)
-        return [flat[begin:end] for begin, end in itertools.pairwise(ends)]
-
-    def _read(self) -> list[Unit]:
-        columns = zip(
-            self._lists(UnitColumn.PLACES, UnitColumn.PLACE),
-            self._lists(UnitColumn.INPUTS, UnitColumn.INPUT),
-            self._lists(UnitColumn.OUTPUTS, UnitColumn.OUTPUT),
-            *map(
-                self._column,
-                (UnitColumn.REASON, UnitColumn.FLAGS, UnitColumn.WEIGHTS, UnitColumn.NONZEROS),
-            ),
-            strict=True,
-        )
-        return [
-            Unit(
-                *(number, places, inputs, outputs),
-                *(bool(flags & _NATIVE), NATIVE_REASONS[reason]),
-                1 - nonzeros / weights if weights else None,
-                bool(flags & _DEPTHWISE),
-            )
-            for number, (places, inputs, outputs, reason, flags, weights, nonzeros) in enumerate(
-                columns
-            )
-        ]
+    def described(self) -> UnitList:
+        """What they are, for who does not keep the file."""
+        return UnitList(self._count, self._column(UnitColumn.UNITS))
 
     def price(
         self, native: CRates, litert: CRates, threads: int
@@ -137,22 +134,20 @@ class Units:
         Returns:
             Nanoseconds natively, infinite where it cannot run there, and in LiteRT.
         """
-        count = len(self.all)
-        natively, in_litert = (ctypes.c_double * count)(), (ctypes.c_double * count)()
+        costs = ctypes.c_double * self._count
+        natively, in_litert = costs(), costs()
         price = self._library.secateur_units_price
         _native.check(price(self._handle, native, litert, threads, natively, in_litert))
-        for unit, flags in zip(self.all, self._column(UnitColumn.FLAGS), strict=True):
-            unit.sparse = bool(flags & _SPARSE)
         return natively[:], in_litert[:]
 
     def build(
-        self, program: Program, units: Sequence[Unit], outputs: Sequence[int]
+        self, program: Program, numbers: Iterable[int], outputs: Sequence[int]
     ) -> tuple[list[int], list[int]]:
         """Add some units to a program, with inputs and outputs.
 
         Args:
             program: An empty program.
-            units: The units, in an order in which they can run.
+            numbers: Which, in an order in which they can run.
             outputs: The tensors that the program shall give.
 
         Returns:
@@ -162,7 +157,7 @@ class Units:
         Raises:
             Refused: If the program does not take a unit; it is of no use then.
         """
-        members, wanted = numbers_of(unit.number for unit in units), numbers_of(outputs)
+        members, wanted = numbers_of(numbers), numbers_of(outputs)
         failed = ctypes.c_int32()
         build = self._library.secateur_units_build
         arguments = self._handle, program.handle, *members, *wanted
@@ -171,11 +166,8 @@ class Units:
         except _native.NativeError as error:
             if failed.value < 0:
                 raise
-            raise Refused(self.all[failed.value], str(error)) from error
-        inputs, written = (
-            self._column(UnitColumn.BUILT_INPUT),
-            self._column(UnitColumn.BUILT_WRITTEN),
-        )
+            raise Refused(failed.value, str(error)) from error
+        inputs, written = map(self._column, (UnitColumn.BUILT_INPUT, UnitColumn.BUILT_WRITTEN))
         flat = iter(self._column(UnitColumn.BUILT_SHAPE))
         program.set_ends(list(zip(flat, flat, flat, strict=True)), len(inputs))
         return inputs, written

@@ -67,8 +67,8 @@ def why_not_graph(graph: Graph) -> str | None:
     unique = {tensor for tensor in ends if tensor >= 0}
     if not graph.inputs or not graph.outputs or len(unique) != len(ends):
         return Reason.UNREADABLE
-    written = set(graph.native.column(Column.WRITE))
-    if not written.issuperset(graph.outputs) or not written.isdisjoint(graph.inputs):
+    writer = graph.native.column(Column.WRITER)
+    if any(writer[t] < 0 for t in graph.outputs) or any(writer[t] >= 0 for t in graph.inputs):
         return Reason.UNREADABLE
     strange = any(graph.is_constant(t) or graph.types[t] not in DTYPES for t in unique)
     return Reason.UNREADABLE if strange else None

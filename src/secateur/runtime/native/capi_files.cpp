@@ -67,9 +67,10 @@ int32_t secateur_prune_columns(secateur_ahead* ahead, const secateur_columns* co
 
 int32_t secateur_units_find(secateur_units** found, const secateur_columns* columns, secateur_ahead* ahead,
                             int32_t known) {
-  return adding(columns, [&] {
+  return guard(columns, [&] {
     if (!found) refuse("A place for the units is missing");
     *found = new secateur_units(*columns, ahead, known);
+    return (*found)->count();
   });
 }
 const int32_t* secateur_units_get(const secateur_units* units, int32_t column, int64_t* length) {

@@ -119,7 +119,6 @@ void Units::price(const secateur_rates& native, const secateur_rates& litert, in
     Convolution* const c = all_[i].convolution();
     if (c && !c->depthwise) {
       c->sparse = convolution(*c, native, true) < convolution(*c, native, false);
-      if (c->sparse) columns_[SECATEUR_UNIT_FLAGS][i] |= SECATEUR_UNIT_SPARSE;
       // Large ones that keep all are packed before it is known where they will run.
       const bool large = c->target.pixels() == 1 && c->size >= 1 << 16 && file_.is_plain(c->kernel);
       const bool waits = c->weights->weights && !c->weights->packed;
@@ -130,6 +129,7 @@ void Units::price(const secateur_rates& native, const secateur_rates& litert, in
                                   : lower_.batch() * (native.call + native_cost(*all_[i].native, native)) / speed;
     in_litert[i] = litert_cost(all_[i], litert) / litert_speed;
   }
+  describe();
 }
 
 }  // namespace secateur

@@ -38,6 +38,17 @@ std::vector<int32_t> column(const secateur_units* units, secateur_unit_column na
   return {numbers, numbers + length};
 }
 
+// Calls f with flags and outputs of each unit.
+template <class F>
+void each_unit(const secateur_units* units, const F& f) {
+  const std::vector<int32_t> all = column(units, SECATEUR_UNITS);
+  for (const int32_t* at = all.data(); at != all.data() + all.size();) {
+    const int32_t* const outputs = at + 7 + at[4] + at[5];
+    f(at[1], outputs, at[6]);
+    at = outputs + at[6];
+  }
+}
+
 bool run(secateur_program* program, const std::vector<int32_t>& shapes, size_t inputs, int threads) {
   std::vector<std::vector<float>> arrays;
   std::vector<const float*> in;
@@ -65,28 +76,45 @@ bool build(const secateur_columns* columns, File& file, bool odd) {
   secateur_units* units = nullptr;
   const int32_t known = file.chance(80) ? 100 : file.range(-1, 9);
   bool ran = false;
-  if (secateur_units_find(&units, columns, ahead, known) == SECATEUR_OK) {
+  // Runs when all that it was built of is gone but the file.
+  secateur_program* last = nullptr;
+  std::vector<int32_t> last_shapes;
+  size_t last_inputs = 0;
+  const int32_t count = secateur_units_find(&units, columns, ahead, known);
+  if (count >= 0) {
     const secateur_rates rates{0.2, 0.7, 60, 56, file.chance(50) ? 45.0 : 1e6, 54, 16, 5, 4, 1, 500, 0.6};
-    const std::vector<int32_t> flags = column(units, SECATEUR_UNIT_FLAGS);
-    std::vector<double> natively(flags.size()), in_litert(flags.size());
+    std::vector<double> natively(static_cast<size_t>(count)), in_litert(natively.size());
     const int threads = file.range(1, 2);
     secateur_units_price(units, &rates, &rates, threads, natively.data(), in_litert.data());
     for (int again = file.range(1, 2); again > 0; again--) {
-      std::vector<int32_t> members, outputs = column(units, SECATEUR_UNIT_OUTPUT);
-      for (size_t i = 0; i < flags.size(); i++)
-        if (flags[i] & SECATEUR_UNIT_NATIVE && file.chance(90))
-          members.push_back(odd && file.chance(10) ? file.range(-1, 20) : static_cast<int32_t>(i));
+      std::vector<int32_t> members, outputs;
+      int32_t number = 0;
+      each_unit(units, [&](int32_t flags, const int32_t* written, int32_t count) {
+        outputs.insert(outputs.end(), written, written + count);
+        if (flags & SECATEUR_UNIT_NATIVE && file.chance(90))
+          members.push_back(odd && file.chance(10) ? file.range(-1, 20) : number);
+        number++;
+      });
       while (outputs.size() > 1 && file.chance(70)) outputs.erase(outputs.begin());
       secateur_program* program = secateur_create(nullptr);
       int32_t failed;
       if (secateur_units_build(units, program, members.data(), static_cast<int64_t>(members.size()), outputs.data(),
-                               static_cast<int64_t>(outputs.size()), &failed) == SECATEUR_OK)
-        ran = run(program, column(units, SECATEUR_BUILT_SHAPE), column(units, SECATEUR_BUILT_INPUT).size(), threads);
+                               static_cast<int64_t>(outputs.size()), &failed) == SECATEUR_OK) {
+        last_shapes = column(units, SECATEUR_BUILT_SHAPE);
+        last_inputs = column(units, SECATEUR_BUILT_INPUT).size();
+        if (again == 1 && file.chance(50)) {
+          last = program;
+          break;
+        }
+        ran = run(program, last_shapes, last_inputs, threads);
+      }
       secateur_destroy(program);
     }
   }
   secateur_units_free(units);
   secateur_ahead_free(ahead);
+  if (last) ran = run(last, last_shapes, last_inputs, file.range(1, 2));
+  secateur_destroy(last);
   return ran;
 }
 

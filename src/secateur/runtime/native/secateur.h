@@ -46,7 +46,7 @@ extern "C" {
 #endif
 
 /* Raised with every change to this file that a caller can notice. */
-#define SECATEUR_API_VERSION 8
+#define SECATEUR_API_VERSION 9
 
 typedef struct secateur_program secateur_program;
 typedef struct secateur_pruned secateur_pruned;
@@ -162,22 +162,15 @@ typedef struct {
   double weight, nonzero, dense, windowed, sparse, depthwise, image, stream, function, pool, call, thread;
 } secateur_rates;
 
-/* Of each unit one number, or how many it has and, in another column, all of them. */
 typedef enum {
-  SECATEUR_UNIT_PLACES = 0, /* how many operators, */
-  SECATEUR_UNIT_PLACE = 1,  /* and which, in their order */
-  SECATEUR_UNIT_INPUTS = 2, /* tensors from elsewhere, without constants */
-  SECATEUR_UNIT_INPUT = 3,
-  SECATEUR_UNIT_OUTPUTS = 4,
-  SECATEUR_UNIT_OUTPUT = 5,
-  SECATEUR_UNIT_REASON = 6, /* why it cannot run natively, 0 where it can: see runtime/_reasons.py */
-  SECATEUR_UNIT_FLAGS = 7,  /* of secateur_unit_flags */
-  SECATEUR_UNIT_WEIGHTS = 8, /* how many it has, */
-  SECATEUR_UNIT_NONZEROS = 9, /* and how many of them are not 0 */
-  SECATEUR_BUILT_WRITTEN = 10, /* what secateur_units_build added: of operations the tensor that each writes, -1 for none */
-  SECATEUR_BUILT_INPUT = 11,   /* the tensors that the program takes */
-  SECATEUR_BUILT_SHAPE = 12,   /* height, width and channels of these, and of what it gives */
-  SECATEUR_UNIT_COLUMNS = 13
+  /* All that is said of each unit: why it cannot run natively, 0 where it can (see runtime/_reasons.py); flags, how many
+   * weights it has and how many of them are not 0; how many operators, tensors from elsewhere without constants, and
+   * tensors for elsewhere there are, and then which. */
+  SECATEUR_UNITS = 0,
+  SECATEUR_BUILT_WRITTEN = 1, /* what secateur_units_build added: of operations the tensor that each writes, -1 for none */
+  SECATEUR_BUILT_INPUT = 2,   /* the tensors that the program takes */
+  SECATEUR_BUILT_SHAPE = 3,   /* height, width and channels of these, and of what it gives */
+  SECATEUR_UNIT_COLUMNS = 4
 } secateur_unit_column;
 typedef enum {
   SECATEUR_UNIT_NATIVE = 1,
@@ -187,7 +180,7 @@ typedef enum {
 
 /* Of the operators that are needed; `known` are those before the first whose output's shape is not known. Shapes are
  * those that the columns have. All that is given must stay as long as the units, and so must the file; `ahead` may be
- * NULL. */
+ * NULL. Returns how many units there are. */
 SECATEUR_API int32_t secateur_units_find(secateur_units** found, const secateur_columns*, secateur_ahead* ahead,
                                          int32_t known);
 /* One column and its length; NULL if there is no such column. */

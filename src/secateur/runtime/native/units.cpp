@@ -215,23 +215,19 @@ void Units::count_weights() {
 }
 
 void Units::describe() {
-  const auto add = [&](secateur_unit_column name, int64_t number) {
-    columns_[name].push_back(static_cast<int32_t>(number));
-  };
-  const auto add_all = [&](secateur_unit_column name, secateur_unit_column length, const std::vector<int32_t>& all) {
-    columns_[name].insert(columns_[name].end(), all.begin(), all.end());
-    add(length, static_cast<int64_t>(all.size()));
-  };
+  std::vector<int32_t>& all = columns_[SECATEUR_UNITS];
+  all.clear();
+  const auto add = [&](int64_t number) { all.push_back(static_cast<int32_t>(number)); };
   for (const Unit& unit : all_) {
-    add_all(SECATEUR_UNIT_PLACE, SECATEUR_UNIT_PLACES, unit.places);
-    add_all(SECATEUR_UNIT_INPUT, SECATEUR_UNIT_INPUTS, unit.inputs);
-    add_all(SECATEUR_UNIT_OUTPUT, SECATEUR_UNIT_OUTPUTS, unit.outputs);
-    add(SECATEUR_UNIT_REASON, static_cast<int32_t>(unit.reason));
-    const Convolution* const convolution = unit.convolution();
-    add(SECATEUR_UNIT_WEIGHTS, convolution ? convolution->size : 0);
-    add(SECATEUR_UNIT_NONZEROS, convolution ? convolution->nonzeros : 0);
-    add(SECATEUR_UNIT_FLAGS, (unit.native ? SECATEUR_UNIT_NATIVE : 0) |
-                                 (convolution && convolution->depthwise ? SECATEUR_UNIT_DEPTHWISE : 0));
+    const Convolution* const c = unit.convolution();
+    add(static_cast<int32_t>(unit.reason));
+    add((unit.native ? SECATEUR_UNIT_NATIVE : 0) | (c && c->depthwise ? SECATEUR_UNIT_DEPTHWISE : 0) |
+        (c && c->sparse ? SECATEUR_UNIT_SPARSE : 0));
+    add(c ? c->size : 0);
+    add(c ? c->nonzeros : 0);
+    const std::vector<int32_t>* const lists[] = {&unit.places, &unit.inputs, &unit.outputs};
+    for (const auto* each : lists) add(static_cast<int64_t>(each->size()));
+    for (const auto* each : lists) all.insert(all.end(), each->begin(), each->end());
   }
 }
 

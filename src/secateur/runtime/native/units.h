@@ -27,6 +27,7 @@ class Units {
              double* in_litert);
   // Adds some of them to a program, with inputs and outputs. `failed` is the one that it does not take, or -1.
   void build(Program& program, const Part& members, const Part& outputs, int32_t* failed);
+  int32_t count() const { return static_cast<int32_t>(all_.size()); }
   const std::vector<int32_t>& column(secateur_unit_column name) const { return columns_[name]; }
 
  private:
