@@ -32,7 +32,7 @@ class Unit:
         sparse: Whether they leave zeros out, natively; known with their costs.
     """
 
-    __slots__ = "number", "places", "inputs", "outputs", "reason", "zeros", "depthwise", "sparse"
+    __slots__ = "depthwise", "inputs", "number", "outputs", "places", "reason", "sparse", "zeros"
 
     def __init__(
         self,

@@ -72,7 +72,7 @@ bool run(secateur_program* program, const std::vector<int32_t>& shapes, size_t i
 // Makes a program of what can run natively, or of some units; whether it ran.
 bool build(const secateur_columns* columns, File& file, bool odd) {
   secateur_ahead* ahead = file.chance(80) ? secateur_ahead_create() : nullptr;
-  if (ahead && file.chance(90)) secateur_prune_columns(ahead, columns, 0);
+  if (ahead && file.chance(90)) secateur_prune_columns(ahead, columns, file.chance(70) ? SECATEUR_THREAD : 0);
   secateur_units* units = nullptr;
   const int32_t known = file.chance(80) ? 100 : file.range(-1, 9);
   bool ran = false;

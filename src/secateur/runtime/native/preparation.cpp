@@ -71,12 +71,12 @@ static bool has_zeros(const Columns& columns, int32_t kernel, int64_t parts) {
 int32_t Preparation::prune(const Columns& columns, int32_t flags) {
   const std::vector<int32_t> kernels = columns.kernels();
   // Each part is a page or two, which must be mapped for it; models without zeros have nothing from that.
-  const auto parts = std::clamp<int64_t>(64 / static_cast<int64_t>(std::max<size_t>(kernels.size(), 1)), 4, 16);
+  const auto parts = std::clamp<int64_t>(64 / static_cast<int64_t>(std::max<size_t>(kernels.size(), 1)), 2, 16);
   const auto zeros = [&](int32_t kernel) { return has_zeros(columns, kernel, parts); };
   if (std::none_of(kernels.begin(), kernels.end(), zeros)) return 0;
   int64_t all = 0;
   for (int32_t kernel : kernels) all += columns.size(columns.source(kernel));
-  if (all < kForOne) thread_->stop();
+  if (all <= kForOne && !(flags & SECATEUR_THREAD)) thread_->stop();
   for (int32_t kernel : kernels)
     if (auto made = make_prepared(columns, kernel, flags)) kernels_[kernel] = std::move(made);
   for (int32_t kernel : kernels)

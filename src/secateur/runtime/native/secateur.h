@@ -125,7 +125,8 @@ SECATEUR_API void secateur_columns_free(secateur_columns*);
 /* ---- weights ---- */
 typedef enum {
   SECATEUR_KEEP = 1,  /* however many are not 0 */
-  SECATEUR_MAPPED = 2 /* the weights lie in a file that is mapped, whose pages need not stay */
+  SECATEUR_MAPPED = 2, /* the weights lie in a file that is mapped, whose pages need not stay */
+  SECATEUR_THREAD = 4  /* secateur_prune_columns has its thread work, however few the weights are */
 } secateur_prune_flags;
 /* `count` weights without those that are 0, in so many rows; NULL if they do not divide. They are copied,
  * but without SECATEUR_KEEP only counted where many are not 0, as leaving out the others would not pay.
@@ -146,7 +147,8 @@ SECATEUR_API int32_t secateur_prune_ahead(secateur_ahead*, int32_t n, const floa
                                           const int64_t* counts, const int32_t* rows, int32_t flags,
                                           secateur_pruned** pruned);
 /* The same for the kernels of a file; secateur_units_find takes what becomes of them.
- * Returns how many: 0 where no kernel has 30 % zeros among the values that are looked at. */
+ * Returns how many: 0 where no kernel has 30 % zeros among the values that are looked at. Up to 65,536 weights the
+ * thread is ended, as who asks has pruned and packed them all by the time that it begins. */
 SECATEUR_API int32_t secateur_prune_columns(secateur_ahead*, const secateur_columns*, int32_t flags);
 /* That thread packs all of the weights, for a convolution with one output pixel. They must stay until that is
  * finalized, or the thread is freed. */
