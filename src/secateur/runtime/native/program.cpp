@@ -95,7 +95,6 @@ void Program::pack() {
   // From the last to the first: the other thread comes from the front.
   for (auto o = operations_.rbegin(); o != operations_.rend(); o++)
     if (const std::shared_ptr<Task> packing = (*o)->packing()) packing->finish();
-  ahead_.reset();
 }
 
 // Largest first, each at the lowest place that no value has that lives at the same time.
@@ -142,6 +141,7 @@ void Program::finalize(int32_t batch) {
     if (value(id).writer < 0) refuse("No operation writes an output", "output", id);
   if (!batch_) {
     pack();
+    ahead_.reset();
     take_gates();
   }
   place(batch, 1);
