@@ -12,8 +12,9 @@ from support import only
 pytestmark = only("tensorflow")  # needs no Keras
 
 
-def chosen(native, litert, seam):
-    """The sides of a chain in which each unit reads what the one before it writes."""
+def chosen(native, litert, seam, unit=1e6):
+    """The sides of a chain in which each reads what the one before it writes; costs are in `unit`s."""
+    native, litert, seam = [unit * c for c in native], [unit * c for c in litert], unit * seam
     units = [Unit(i, [i], [i], [i + 1]) for i in range(len(native))]
     graph = SimpleNamespace(shapes=[()] * (len(units) + 1), inputs=[0], outputs=[len(units)])
     prices = Prices(native, litert, lambda shape, inside: seam if inside else 0.0)
@@ -35,6 +36,13 @@ def chosen(native, litert, seam):
 )
 def test_a_division_saves_enough(native, litert, seam, expected):
     assert chosen(native, litert, seam) == expected
+
+
+@pytest.mark.parametrize(("unit", "mixed"), [(1e3, False), (5e3, True)])
+def test_a_mixture_saves_more_than_loading_it_is_worth(unit, mixed):
+    """It saves 40 units of each run; 0.1 ms are not enough where they are 1 us each."""
+    sides = chosen([math.inf, 10, 10], [10, 30, 30], 0, unit)
+    assert sides == ([False, True, True] if mixed else [False] * 3)
 
 
 def test_what_all_takes_natively_is_the_same_without_a_look_at_the_units():

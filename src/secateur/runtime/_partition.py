@@ -11,6 +11,9 @@ from secateur.runtime._units import Unit
 
 # A division must promise to save this share of LiteRT's time; estimates are not better than that.
 _LEAST_GAIN = 0.05
+# A mixture must also save so many nanoseconds of each run: it takes some 10 ms more to load, as LiteRT
+# gets files of its parts, which are made for it.
+_LEAST_SAVED = 100_000.0
 # None is looked for where it would save less than this share of what all takes natively, should changes
 # of sides cost nothing: they do, and part chains of operations.
 _LEAST_HOPE = 0.15
@@ -100,7 +103,8 @@ def choose(graph: Graph, units: Sequence[Unit], prices: Prices, always: bool) ->
     _add_seams(graph, units, prices, cut)
     sides = cut.solve()
     takes = prices.of(graph, units, sides)
-    # A mixture needs LiteRT, too, which takes memory and time to load.
+    if {*sides} == {True, False}:
+        takes += _LEAST_SAVED
     if takes > (1 - _LEAST_GAIN) * whole:
         sides, takes = everything, whole
     return sides if takes <= enough else [False] * len(units)
