@@ -115,6 +115,21 @@ def test_concat(isa, shape, channels, seed):
 
 
 @settings(deadline=None, max_examples=40)
+@given(shape=SHAPES, seed=SEEDS, data=st.data())
+def test_layouts(isa, shape, seed, data):
+    """Many channels, against planes of one channel each, which are the same in both layouts."""
+    x = random(shape, seed)
+    channel = data.draw(st.integers(0, shape[3] - 1))
+    one = One(isa)
+    one.program.slice(one.value(x), one.out(*shape[1:3], 1), (channel, 0, 0))
+    np.testing.assert_array_equal(one.run(2), x[..., channel : channel + 1])
+    one = One(isa)
+    planes = [one.value(np.ascontiguousarray(x[..., c : c + 1])) for c in range(shape[3])]
+    one.program.concat(planes, one.out(*shape[1:]))
+    np.testing.assert_array_equal(one.run(2), x)
+
+
+@settings(deadline=None, max_examples=40)
 @given(shape=SHAPES, before=st.tuples(*[st.integers(0, 3)] * 3), seed=SEEDS, data=st.data())
 def test_pad_and_slice(isa, shape, before, seed, data):
     x = random(shape, seed)

@@ -1,6 +1,7 @@
 // Compiled once for each instruction set, with its flags and its name in SECATEUR_ISA.
 #include "k_depthwise.h"
 #include "k_pick.h"
+#include "k_transpose.h"
 
 #define SECATEUR_TEXT2(x) #x
 #define SECATEUR_TEXT(x) SECATEUR_TEXT2(x)
@@ -38,6 +39,7 @@ const Kernels kernels = {SECATEUR_TEXT(SECATEUR_ISA),
                          binary,
                          pick,
                          deal,
+                         transpose,
                          compress,
                          count_nonzero,
                          total,

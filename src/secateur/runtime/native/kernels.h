@@ -110,6 +110,8 @@ struct Kernels {
   void (*pick)(const float* x, int64_t stride, float* y, int64_t count);
   // y[s][i] = x[i * streams + s]
   void (*deal)(const float* x, int64_t streams, float* const* y, int64_t count);
+  // y[c * out_pitch + r] = x[r * in_pitch + c]
+  void (*transpose)(const float* x, int64_t in_pitch, float* y, int64_t out_pitch, int64_t rows, int64_t columns);
   // Numbers that are not 0 and where they are, side by side; there is room for a vector more. Returns how many.
   int64_t (*compress)(const float* x, int64_t count, int32_t* places, float* values);
   // How many numbers are not 0; -1 if one of them is infinite or no number.

@@ -21,8 +21,13 @@ class ToChannelMajor : public Operation {
       const auto n = static_cast<int32_t>(item / count);
       const View in = run.view(reads[0], n), to = run.view(out, n);
       const int64_t first = item % count * kBlock, last = std::min(first + kBlock, s.pixels());
-      for (int64_t c = 0; c < s.channels; c++)
-        run.kernels.pick(in.data + first * s.channels + c, s.channels, to.plane(c) + first, last - first);
+      if (s.channels < run.kernels.lanes) {
+        for (int64_t c = 0; c < s.channels; c++)
+          run.kernels.pick(in.data + first * s.channels + c, s.channels, to.plane(c) + first, last - first);
+      } else {
+        run.kernels.transpose(in.data + first * s.channels, s.channels, to.data + first, to.pitch, last - first,
+                              s.channels);
+      }
     });
   }
 };
@@ -36,10 +41,13 @@ class ToChannelsLast : public Operation {
       const auto n = static_cast<int32_t>(item / count);
       const View in = run.view(reads[0], n), to = run.view(out, n);
       const int64_t first = item % count * kBlock, last = std::min(first + kBlock, s.pixels());
-      for (int64_t c0 = 0; c0 < s.channels; c0 += kBlock)
+      if (s.channels < run.kernels.lanes) {
         for (int64_t p = first; p < last; p++)
-          for (int64_t c = c0; c < std::min<int64_t>(c0 + kBlock, s.channels); c++)
-            to.data[p * s.channels + c] = in.plane(c)[p];
+          for (int64_t c = 0; c < s.channels; c++) to.data[p * s.channels + c] = in.plane(c)[p];
+      } else {
+        run.kernels.transpose(in.data + first, in.pitch, to.data + first * s.channels, s.channels, s.channels,
+                              last - first);
+      }
     });
   }
 };
