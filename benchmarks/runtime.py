@@ -24,6 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
+from runtime_models import make
+
 HERE = Path(__file__).resolve().parent
 WORKER, MODELS = HERE / "runtime_worker.py", HERE / "runtime_models.py"
 LEVELS = (0.75, 0.9, 0.95)
@@ -114,8 +116,7 @@ def main():
 
 def measure(folder, name, threads, args):
     """One table: a network with a number of threads."""
-    make(folder, name)
-    paths = {zeros: folder / f"{name}-{zeros:g}.tflite" for zeros in (0, *LEVELS)}
+    paths = make(folder, name, (0, *LEVELS))
     runs = [Contestant("LiteRT, dense", "litert", paths[0], threads)]
     runs.append(Contestant("LiteRT, full int8", "litert", folder / f"{name}-int8.tflite", threads))
     for isa in (None, "avx2") if args.avx2 else (None,):
@@ -137,17 +138,6 @@ def measure(folder, name, threads, args):
         run.close()
     rows = [run.row(runs[0].median) for run in runs]
     return {"model": name, "threads": threads, "rows": rows, "missing": missing}
-
-
-def make(folder, name):
-    """Make the files of a network that are not there."""
-    needed = [folder / f"{name}-{z}.tflite" for z in ("int8", *(f"{z:g}" for z in (0, *LEVELS)))]
-    if not all(path.exists() for path in needed):
-        print(f"making {name} ...", file=sys.stderr, flush=True)
-        env = dict(os.environ, KERAS_BACKEND="tensorflow", TF_CPP_MIN_LOG_LEVEL="3")
-        levels = [f"{zeros:g}" for zeros in (0, *LEVELS)]
-        command = [sys.executable, str(MODELS), str(folder), name, *levels]
-        subprocess.run(command, check=True, env=env, capture_output=True)
 
 
 def others(folder, engine, threads):

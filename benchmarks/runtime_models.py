@@ -5,10 +5,25 @@ of each 1x1 kernel pruned; plain .tflite files, and a full-integer one of the de
 `--onnx`, MobileNetV1 as .onnx files for the engines that read those (needs onnx, not TensorFlow).
 """
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+
+
+def make(folder, name, levels):
+    """Make the files of a network that are not there, with TensorFlow; return all by their zeros."""
+    paths = {zeros: folder / f"{name}-{zeros:g}.tflite" for zeros in levels}
+    needed = [*paths.values(), *([folder / f"{name}-int8.tflite"] if 0 in paths else ())]
+    if not all(path.exists() for path in needed):
+        print(f"making {name} ...", file=sys.stderr, flush=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        env = dict(os.environ, KERAS_BACKEND="tensorflow", TF_CPP_MIN_LOG_LEVEL="3")
+        command = [sys.executable, __file__, str(folder), name, *(f"{zeros:g}" for zeros in levels)]
+        subprocess.run(command, check=True, env=env, capture_output=True)
+    return paths
 
 
 def keras_model(name, zeros):

@@ -14,7 +14,7 @@ from secateur.runtime._signatures import CRates
 #: The native library by instruction set.
 NATIVE = {
     "avx512": CRates(0.2, 0.7, 60.0, 56.0, 45.0, 54.0, 16.0, 5.0, 4.6, 1.1, 500.0, 0.6),
-    "avx2": CRates(0.25, 0.8, 28.0, 31.0, 16.0, 20.0, 4.0, 4.5, 1.6, 2.0, 500.0, 0.8),
+    "avx2": CRates(0.36, 0.9, 33.0, 31.0, 23.0, 30.0, 2.6, 4.5, 5.0, 2.0, 1000.0, 0.65),
     "neon": CRates(0.5, 1.0, 12.0, 11.0, 9.0, 6.0, 4.0, 1.5, 0.7, 0.7, 700.0, 0.6),
     "portable": CRates(0.6, 1.2, 8.0, 7.0, 6.0, 4.0, 3.0, 1.0, 0.2, 0.5, 700.0, 0.6),
 }
@@ -22,14 +22,14 @@ NATIVE = {
 FORCED = {"avx2": CRates(0.25, 0.8, 36.0, 36.0, 30.0, 28.0, 12.0, 4.5, 2.6, 1.0, 500.0, 0.6)}
 #: LiteRT with XNNPACK by the best instruction set of the processor. It has no sparse kernels on x86.
 LITERT = {
-    "avx512": CRates(0.4, 0.4, 70.0, 48.0, 70.0, 28.0, 12.0, 3.5, 3.0, 7.0, 1500.0, 0.9),
-    "avx2": CRates(0.5, 0.5, 38.0, 29.0, 38.0, 20.0, 9.0, 3.0, 1.6, 5.0, 1500.0, 0.9),
+    "avx512": CRates(0.4, 0.4, 72.0, 48.0, 70.0, 28.0, 12.0, 3.5, 3.0, 7.0, 1500.0, 0.9),
+    "avx2": CRates(0.4, 0.4, 39.0, 40.0, 38.0, 18.0, 3.5, 3.5, 5.0, 5.0, 1500.0, 0.8),
     "neon": CRates(0.6, 0.6, 13.0, 11.0, 13.0, 7.0, 5.0, 2.0, 0.9, 2.5, 1500.0, 0.9),
     "portable": CRates(0.8, 0.8, 8.0, 7.0, 8.0, 5.0, 3.0, 1.2, 0.5, 1.5, 1500.0, 0.9),
 }
 # A change of sides: nanoseconds for the call, and values a nanosecond that are moved. With several
 # threads those of one side still wait for work where those of the other should have begun.
-_SEAM_CALL, _SEAM_THREADS, _SEAM_STREAM = 9000.0, 300_000.0, 1.8
+_SEAM_CALL, _SEAM_THREADS, _SEAM_STREAM = 9000.0, 300_000.0, 1.0
 
 
 class Costs:

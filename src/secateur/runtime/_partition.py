@@ -9,14 +9,13 @@ from secateur.runtime._cut import Cut
 from secateur.runtime._reading import Graph
 from secateur.runtime._units import Unit
 
-# A division must promise to save this share of LiteRT's time; estimates are not better than that.
+# What runs natively must promise to save this share of LiteRT's time: estimates are not better.
 _LEAST_GAIN = 0.05
-# A mixture must also save so many nanoseconds of each run: it takes some 10 ms more to load, as LiteRT
-# gets files of its parts, which are made for it.
+# A mixture must save this share of what the better side takes alone: where each takes a part, caches
+# are cold and chains of operations end, of which no estimate knows.
+_LEAST_MIXED = 0.15
+# It must also save so many nanoseconds of each run: LiteRT's parts take some milliseconds to load.
 _LEAST_SAVED = 100_000.0
-# None is looked for where it would save less than this share of what all takes natively, should changes
-# of sides cost nothing: they do, and part chains of operations.
-_LEAST_HOPE = 0.15
 
 
 class Segment:
@@ -61,21 +60,19 @@ class Prices(NamedTuple):
         ends = (*graph.inputs, *graph.outputs)
         return sum(self.native) + sum(self.seam(graph.shapes[tensor], False) for tensor in ends)
 
-    def of(self, graph: Graph, units: Sequence[Unit], sides: Sequence[bool]) -> float:
+    def of(self, graph: Graph, parts: Sequence[Segment]) -> float:
         """What a division is thought to take."""
-        total, side = 0.0, {}
-        for i, (unit, native) in enumerate(zip(units, sides, strict=True)):
-            side.update(dict.fromkeys(unit.outputs, native))
-            total += self.native[i] if native else self.litert[i]
-        crossed = {
-            (tensor, native)
-            for unit, native in zip(units, sides, strict=True)
-            for tensor in unit.inputs
-            if side.get(tensor, False) != native
-        }
-        total += sum(self.seam(graph.shapes[tensor], tensor in side) for tensor, _ in crossed)
-        given = {tensor for tensor in graph.outputs if side.get(tensor)}
-        return total + sum(self.seam(graph.shapes[tensor], False) for tensor in given)
+        ends = {*graph.inputs, *graph.outputs}
+        total = 0.0
+        for part in parts:
+            costs = self.native if part.native else self.litert
+            total += sum(costs[i] for i in part.numbers)
+            if part.native:
+                moved = (*part.inputs, *part.outputs)
+                total += sum(
+                    self.seam(graph.shapes[tensor], tensor not in ends) for tensor in moved
+                )
+        return total
 
 
 def choose(graph: Graph, units: Sequence[Unit], prices: Prices, always: bool) -> list[bool]:
@@ -88,26 +85,24 @@ def choose(graph: Graph, units: Sequence[Unit], prices: Prices, always: bool) ->
         always: Whether to run natively whatever can be.
 
     Returns:
-        One answer a unit; none is native where that saves next to nothing.
+        One answer a unit; mostly the same for all.
     """
     if always:
         return [cost < math.inf for cost in prices.native]
-    everything, whole = [True] * len(units), prices.whole(graph)
-    enough = (1 - _LEAST_GAIN) * sum(prices.litert)
-    hope = sum(map(min, prices.native, prices.litert))
-    if whole <= enough and hope >= (1 - _LEAST_HOPE) * whole:
-        return everything
+    whole, litert = prices.whole(graph), sum(prices.litert)
+    native = whole <= (1 - _LEAST_GAIN) * litert
+    enough = (1 - _LEAST_MIXED) * (whole if native else litert) - _LEAST_SAVED
+    alone = [native] * len(units)
+    if (
+        sum(map(min, prices.native, prices.litert)) > enough
+    ):  # it would not do even if changes of sides were free
+        return alone
     cut = Cut(len(units))
-    for i, (native, litert) in enumerate(zip(prices.native, prices.litert, strict=True)):
-        cut.pay(i, native, litert)
+    for i, costs in enumerate(zip(prices.native, prices.litert, strict=True)):
+        cut.pay(i, *costs)
     _add_seams(graph, units, prices, cut)
     sides = cut.solve()
-    takes = prices.of(graph, units, sides)
-    if {*sides} == {True, False}:
-        takes += _LEAST_SAVED
-    if takes > (1 - _LEAST_GAIN) * whole:
-        sides, takes = everything, whole
-    return sides if takes <= enough else [False] * len(units)
+    return sides if prices.of(graph, segments(graph, units, sides)) <= enough else alone
 
 
 def _add_seams(graph: Graph, units: Sequence[Unit], prices: Prices, cut: Cut) -> None:

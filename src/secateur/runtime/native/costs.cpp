@@ -97,7 +97,8 @@ double Units::litert_cost(const Unit& unit, const secateur_rates& rates) const {
       total += rates.call + batch * depthwise(*c, rates);
     } else if (is_weighted(kind) && c) {
       const double pixels = batch * static_cast<double>(c->target.pixels());
-      total += rates.call + static_cast<double>(c->size) * (pixels / rate(*c, rates) + rates.weight);
+      total += rates.call + batch * values(c->target) / rates.image;
+      total += static_cast<double>(c->size) * (pixels / rate(*c, rates) + rates.weight);
     } else if (pooling) {
       total += rates.call + batch * under(*pooling) / rates.pool;
     } else if (kind == kMean) {
