@@ -160,6 +160,24 @@ class File(Graph):
         options.newShape = np.array(shape, np.int32)
         return self.op(KINDS.RESHAPE, [x, self.constant(np.array(shape, "int32"))], shape, options)
 
+    def flatten(self, x):
+        """As the converter writes it for an open batch: with a shape that is computed."""
+        batch, *rest = self.shape(x)
+        length = int(np.prod(rest))
+        options = schema.ShapeOptionsT()
+        options.outType = schema.TensorType.INT32
+        sizes = self.op(KINDS.SHAPE, [x], (1 + len(rest),), options, "int32")
+        zero, one = (self.constant(np.array([n], "int32")) for n in (0, 1))
+        options = schema.StridedSliceOptionsT()
+        options.shrinkAxisMask = 1
+        first = self.op(KINDS.STRIDED_SLICE, [sizes, zero, one, one], (), options, "int32")
+        options = schema.PackOptionsT()
+        options.valuesCount = 2
+        shape = self.op(
+            KINDS.PACK, [first, self.constant(np.array(length, "int32"))], (2,), options, "int32"
+        )
+        return self.op(KINDS.RESHAPE, [x, shape], (batch, length), schema.ReshapeOptionsT())
+
     def slice(self, x, begin, size):
         tensors = [self.constant(np.array(part, "int32")) for part in (begin, size)]
         return self.op(KINDS.SLICE, [x, *tensors], size, schema.SliceOptionsT())

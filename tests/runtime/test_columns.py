@@ -1,5 +1,6 @@
 """Files that are read as columns, all tables at once: the same as those that are read into objects."""
 
+import inspect
 import pathlib
 import re
 import struct
@@ -15,7 +16,6 @@ from test_interpreter_shapes import BUILDS
 from secateur import runtime
 from secateur.litert import convert_model, read_model, write_model
 from secateur.litert._columns import columns_of
-from secateur.litert._schema import _MEMBERS, fields_of
 from secateur.runtime import Interpreter, Reason
 from secateur.runtime._opening import Opened
 from secateur.runtime._quick import NativeColumns, read_quickly
@@ -129,23 +129,33 @@ def test_options_with_a_field_outside_of_them_are_refused():
     assert len(kinds) >= 9
 
 
-def test_the_native_library_knows_the_options_that_python_does():
-    header = pathlib.Path(runtime.__file__).parent / "native" / "options.h"
-    found = re.findall(
-        r"Options\{(\d+), TableKind\(\{([^}]*)\}, \{\}\)(.*?)\};", header.read_text()
-    )
+def test_the_native_library_knows_the_options_of_the_schema():
+    """By the functions that LiteRT's module has to write each field of each kind of options."""
+    native = pathlib.Path(runtime.__file__).parent / "native"
+    text = (native / "options.h").read_text() + (native / "options.cpp").read_text()
+    found = re.findall(r"Options\{(\d+), TableKind\(\{([^}]*)\}, \{\}\)(.*?)\}", text)
     known = {int(n): ([int(w) for w in widths.split(",")], rest) for n, widths, rest in found}
-    unions = _MEMBERS["BuiltinOptions"].items()
-    fields = {number: fields_of(kind) for number, kind in unions if fields_of(kind)}
-    assert known.keys() == fields.keys()
-    for number, (widths, rest) in known.items():
-        of_numbers = {"i": 4, "f": 4, "b": 1, "B": 1, "?": 1}
+    assert len(known) == len(found)
+    source = inspect.getsource(schema)
+    bytes_of = {"Bool": 1, "Int8": 1, "Int32": 4, "Uint32": 4, "Float32": 4, "Int64": 8}
+    for kind, number in vars(schema.BuiltinOptions).items():
+        if kind.startswith("_") or not 0 < number <= 126:  # later ones are refused
+            continue
+        adds = re.findall(rf"def {kind}Add.*\n? *builder.Prepend(\w+)Slot\((\d+),", source)
+        fields = {int(field): what for what, field in adds}
+        vectors = [field for field, what in fields.items() if what == "UOffsetTRelative"]
+        if kind in ("ConcatEmbeddingsOptions", "VarHandleOptions"):
+            assert len(vectors) == 2
+            assert number not in known
+            continue
+        widths, rest = known.get(number, ([], ""))
+        count = 1 + max(fields, default=-1)
         assert widths == [
-            0 if not field.name else 4 if field.how == "numbers" else of_numbers[field.what]
-            for field in fields[number]
+            bytes_of.get(fields.get(i), 4 if i in fields else 0) for i in range(count)
         ]
-        vectors = [i for i, field in enumerate(fields[number]) if field.how == "numbers"]
         assert rest == (f", {vectors[0]}" if vectors else "") + (", 1" if number == 8 else "")
+        known.pop(number, None)
+    assert not known
 
 
 def rare(name, value):

@@ -51,11 +51,12 @@ class Ends:
         """The shapes that the inputs shall have."""
         return {tensor: self._shapes[tensor] for tensor in self._inputs}
 
-    def settle(self, graph: Graph) -> None:
+    def settle(self, graph: Graph, ask: bool = False) -> None:
         """Get memory for inputs of the shapes asked for, and tell the graph all shapes.
 
         Args:
             graph: The graph; gets its shapes.
+            ask: Whether to ask LiteRT for them.
 
         Raises:
             RuntimeError: If the model does not take such shapes, or an array is still in use.
@@ -73,7 +74,7 @@ class Ends:
                 f"Received: inputs={graph.inputs}, outputs={graph.outputs}"
             )
         given = self.given()
-        shapes = graph.infer(given)
+        shapes = None if ask else graph.infer(given)
         if shapes is None:
             graph.set_shapes(*shapes_by_litert(graph, given))
         else:

@@ -1,27 +1,43 @@
-"""A part of a graph as a small `.tflite` file of its own."""
+"""A part of a graph as a `.tflite` file of its own."""
 
 from __future__ import annotations
 
-import copy
+import ctypes
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import NamedTuple
 
-import numpy as np
-
-from secateur.litert._schema import class_of
-from secateur.litert.flatbuffer import write_model
-from secateur.litert.graph import indices
-from secateur.litert.rewrite import fold_densify
+from secateur.runtime._head import make_head
+from secateur.runtime._quick import NativeColumns
 from secateur.runtime._reading import Graph
+from secateur.runtime._signatures import Column
+
+# Constants of at least so many bytes are weights; what says how shapes change is shorter.
+_WEIGHTS = 1024
+# To leave out smaller ones saves no memory, which comes in pages.
+_LARGE = 4096
+_MOST_BYTES = 2**31
+
+
+class Extract(NamedTuple):
+    """A file.
+
+    Args:
+        content: All of it.
+        size: How many of its bytes are in memory.
+    """
+
+    content: bytes
+    size: int
 
 
 def extract(
     graph: Graph, places: Iterable[int], inputs: Sequence[int], outputs: Sequence[int]
-) -> bytes:
+) -> Extract:
     """Cut operators out of a graph.
 
-    Sparse weights are stored dense in the part: on some processors LiteRT computes wrong numbers
-    where only a part of a graph has sparse ones.
+    The tables of the file stay as they are, behind some that lead to these operators only: to write
+    hundreds of them anew takes longer than LiteRT takes to load them. Large constants that are not read
+    are left out; their places stay, in memory that nobody touches.
 
     Args:
         graph: The graph; not changed.
@@ -30,48 +46,38 @@ def extract(
         outputs: The tensors that the caller wants.
 
     Returns:
-        The bytes of a file whose graph has these inputs and outputs, in this order.
+        A file whose graph has these inputs and outputs, in this order. Their shapes may still be those
+        of the whole file.
     """
-    whole = graph.model.subgraphs[0]
     chosen = sorted({*places, *_unpackers(graph, places)})
-    operators = [copy.copy(whole.operators[place]) for place in chosen]
-    used = dict.fromkeys([*inputs, *outputs])
-    for operator in operators:
-        used.update(dict.fromkeys(t for t in _tensors(operator) if t >= 0))
-    numbers = {tensor: i for i, tensor in enumerate(used)}
-    codes: dict[int, int] = {}
-    for operator in operators:
-        operator.opcodeIndex = codes.setdefault(operator.opcodeIndex, len(codes))
-        for name in ("inputs", "outputs", "intermediates"):
-            old = getattr(operator, name)
-            if old is not None:
-                new = [numbers.get(tensor, -1) for tensor in indices(old)]
-                setattr(operator, name, np.array(new, np.int32))
-    part = class_of("SubGraph")()
-    part.tensors, part.operators = [copy.copy(whole.tensors[t]) for t in used], operators
-    part.inputs = np.array([numbers[t] for t in inputs], np.int32)
-    part.outputs = np.array([numbers[t] for t in outputs], np.int32)
-    for tensor in part.tensors:
-        tensor.name = None  # nobody asks for it, and it may be no text
-    for tensor, number in numbers.items():
-        shape = graph.shapes[tensor]
-        if shape is not None and not graph.is_constant(tensor):
-            part.tensors[number].shape = np.array(shape, np.int32)
-            part.tensors[number].shapeSignature = None
-    model = class_of("Model")()
-    model.version, model.subgraphs = 3, [part]
-    model.operatorCodes = [graph.model.operatorCodes[code] for code in codes]
-    _take_buffers(graph.model, model, part)
-    fold_densify(model)
-    return write_model(model)
+    used = {
+        tensor for place in chosen for tensor in graph.reads[place] if 0 <= tensor < graph.count
+    }
+    # LiteRT computes wrong numbers on some processors where only a part of a graph has sparse weights.
+    found = None
+    if not any(map(graph.is_sparse, used)):
+        found = _behind(graph, chosen, inputs, outputs, used, _LARGE)
+    if found is None:
+        from secateur.runtime._rebuild import rebuild  # with all that writes files
+
+        content = rebuild(graph, chosen, inputs, outputs)
+        found = Extract(content, len(content))
+    return found
 
 
-def _tensors(operator: Any) -> list[int]:
-    return [
-        tensor
-        for kind in (operator.inputs, operator.outputs, operator.intermediates)
-        for tensor in indices(kind)
-    ]
+def outline(graph: Graph) -> bytes:
+    """A file of the same operators without their weights: LiteRT can load it, but it never runs.
+
+    Args:
+        graph: The graph; not changed.
+    """
+    ends = graph.inputs, graph.outputs
+    places = range(len(graph.kinds))
+    found = _behind(graph, places, *ends, set(), _WEIGHTS)
+    if found is None:  # then all of it
+        found = _behind(graph, places, *ends, set(), _MOST_BYTES)
+    assert found is not None
+    return found.content
 
 
 def _unpackers(graph: Graph, places: Iterable[int]) -> set[int]:
@@ -86,16 +92,45 @@ def _unpackers(graph: Graph, places: Iterable[int]) -> set[int]:
     return found
 
 
-def _take_buffers(source: Any, model: Any, part: Any) -> None:
-    """Take over the buffers that are used; the first one is empty, as the format asks."""
-    model.buffers = [class_of("Buffer")()]
-    places: dict[int, int] = {}
-    for tensor in part.tensors:
-        buffer = source.buffers[tensor.buffer]
-        if buffer.data is None or not len(buffer.data):
-            tensor.buffer = 0
-            continue
-        if tensor.buffer not in places:
-            places[tensor.buffer] = len(model.buffers)
-            model.buffers.append(buffer)
-        tensor.buffer = places[tensor.buffer]
+def _behind(
+    graph: Graph,
+    places: Sequence[int],
+    inputs: Sequence[int],
+    outputs: Sequence[int],
+    used: set[int],
+    large: int,
+) -> Extract | None:
+    """The file behind a head, without the constants of so many bytes that are not used.
+
+    None where its parts overlap, so that some of it is lost.
+    """
+    memory = graph.native.memory
+    head = make_head(graph, places, inputs, outputs)
+    begins, sizes = map(graph.native.column, (Column.DATA_BEGIN, Column.DATA_LENGTH))
+    needed = {(begins[tensor], sizes[tensor]) for tensor in used}
+    unused = {each for each in zip(begins, sizes, strict=True) if each[1] >= large} - needed
+    # As C code makes bytes: nobody else has seen them yet, and what is not written is not in memory.
+    make = ctypes.pythonapi.PyBytes_FromStringAndSize
+    make.restype, make.argtypes = ctypes.py_object, [ctypes.c_char_p, ctypes.c_ssize_t]
+    content: bytes = make(None, len(head) + len(memory))
+    to = ctypes.cast(ctypes.c_char_p(content), ctypes.c_void_p).value or 0
+    source: int = memory.__array_interface__["data"][0]
+    ctypes.memmove(to, head, len(head))
+    size = len(head)
+
+    def copy(begin: int, end: int) -> None:
+        nonlocal size
+        if begin < end:
+            ctypes.memmove(to + len(head) + begin, source + begin, end - begin)
+            size += end - begin
+
+    done = 0
+    for begin, length in sorted(unused):
+        copy(done, begin)
+        done = max(done, begin + length)
+    copy(done, len(memory))
+    try:
+        NativeColumns(memoryview(content))
+    except ValueError:
+        return None
+    return Extract(content, size)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from secateur.litert._columns import Columns, Dims
-from secateur.litert._schema import fields_of, members, operator_name
+from secateur.litert._schema import fields_of, operator_name
 from secateur.litert._unpack import Reader
 from secateur.litert.graph import text
 from secateur.runtime import _native
@@ -24,8 +24,6 @@ from secateur.runtime._arguments import numbers_of
 from secateur.runtime._signatures import Column
 
 _VARIABLE, _QUANTIZED, _SPARSE = 1, 2, 4
-#: The kinds of options that the native library knows and has checked; 0 is for none.
-_CHECKED = {0, *members("BuiltinOptions")}
 
 
 class Read(NamedTuple):
@@ -68,13 +66,7 @@ def _read(data: memoryview, prune: bool, mapped: bool) -> Read:
     ahead = Ahead() if prune else None
     if ahead is not None:
         ahead.prune_columns(found.handle, found.memory, mapped)
-    columns = _columns(reader, found)
-    kinds = found.column(Column.OPTIONS_TYPE)
-    if not _CHECKED.issuperset(kinds):
-        for place, kind in enumerate(kinds):
-            if kind not in _CHECKED:
-                columns.options[place]
-    return Read(lambda: _head(reader), columns, ahead)
+    return Read(lambda: _head(reader), _columns(reader, found), ahead)
 
 
 def _head(reader: Reader) -> Any:
@@ -139,18 +131,21 @@ class NativeColumns:
         rest = iter(self.column(Column.TARGETS))
         return {place: [next(rest) for _ in range(next(rest))] for place in rest}
 
-    def infer(self, given: Sequence[Dims]) -> Parts | None:
+    def infer(self, given: Sequence[Dims], believed: Sequence[int] = ()) -> Parts | None:
         """Find the shapes of all tensors for other shapes of the inputs.
 
         Args:
             given: The shapes of the inputs, in their order.
+            believed: Operators, in their order, of which what the file says is believed where there is
+                no rule.
 
         Returns:
             The shapes, None for tensors that nothing writes. None as a whole where there is no rule
             for an operator that is needed, or it does not take such inputs.
         """
         numbers = numbers_of(n for dims in given for n in (len(dims), *dims))
-        status = self._library.secateur_columns_infer(self.handle, *numbers)
+        places = numbers_of(believed)
+        status = self._library.secateur_columns_infer(self.handle, *numbers, *places)
         if status == _native.INVALID:
             return None
         _native.check(status)

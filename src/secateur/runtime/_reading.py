@@ -16,6 +16,7 @@ from secateur.runtime._opening import Opened, open_file
 from secateur.runtime._quick import NativeColumns
 from secateur.runtime._reshapes import write_targets
 from secateur.runtime._signatures import Column
+from secateur.runtime._static import static
 
 
 class Graph:
@@ -145,14 +146,20 @@ class Graph:
     def infer(self, given: Mapping[int, Dims]) -> Sequence[Dims | None] | None:
         """Find the shapes of all tensors, as LiteRT would.
 
+        Where the native library has no rule for an operator that LiteRT will run, it believes what the
+        file says; LiteRT then tells whether that is so.
+
         Args:
             given: The shapes of the inputs.
 
         Returns:
             The shape of each tensor, None for those that nothing writes; or None as a whole where
-            the native library has no rule for an operator, or it does not take such inputs.
+            an operator has no rule and the file does not say it, or it does not take such inputs.
         """
-        found = self.native.infer([given[tensor] for tensor in self.inputs])
+        lengths = [given[tensor] for tensor in self.inputs]
+        found = self.native.infer(lengths)
+        if found is None:
+            found = self.native.infer(lengths, static(self))
         if found is None or not self._added:
             return found
         return found.but({number: values.shape for number, values in self._added.items()})

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from secateur.runtime import _litert
+from secateur.runtime._extract import extract
 from secateur.runtime._partition import Segment
 from secateur.runtime._program import Addresses, Program
 from secateur.runtime._reading import Graph
@@ -18,6 +19,10 @@ from secateur.runtime._units import Units
 SEAM = "seam"
 #: Gives the array that a tensor's values are in, in LiteRT's shape.
 Place = Callable[[], np.ndarray]
+
+
+class Mistaken(Exception):
+    """The file says of an operator's output what is not so."""
 
 
 class NativeStep:
@@ -92,20 +97,28 @@ class LiteRTStep:
         graph: The graph.
         segment: A segment of it.
         threads: How many threads to use.
+
+    Raises:
+        Mistaken: If LiteRT gives an output another shape than it was thought to have.
     """
 
     def __init__(self, graph: Graph, segment: Segment, threads: int) -> None:
         self.inputs, self.outputs = segment.inputs, segment.outputs
         places = [place for unit in segment.units for place in unit.places]
         self.operators = len(places)
-        from secateur.runtime._extract import extract  # with all that writes files
-
-        content = extract(graph, places, segment.inputs, segment.outputs)
-        self.bytes = len(content)
+        content, self.bytes = extract(graph, places, segment.inputs, segment.outputs)
         self._litert = _litert.interpreter(model_content=content, num_threads=threads)
+        entries = self._litert.get_input_details()
+        self._in = [entry["index"] for entry in entries]
+        for tensor, entry in zip(self.inputs, entries, strict=True):
+            if tuple(entry["shape"]) != graph.shapes[tensor]:
+                self._litert.resize_tensor_input(entry["index"], graph.shapes[tensor])
         self._litert.allocate_tensors()
-        self._in = [entry["index"] for entry in self._litert.get_input_details()]
-        self._out = [entry["index"] for entry in self._litert.get_output_details()]
+        entries = self._litert.get_output_details()
+        self._out = [entry["index"] for entry in entries]
+        for tensor, entry in zip(self.outputs, entries, strict=True):
+            if graph.shapes[tensor] not in (None, tuple(entry["shape"])):
+                raise Mistaken(tensor)
 
     def input_place(self, tensor: int) -> Place:
         """Where LiteRT wants an input of the segment."""

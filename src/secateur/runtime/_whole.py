@@ -10,6 +10,7 @@ import numpy as np
 from secateur.litert.graph import DTYPES
 from secateur.runtime import _litert, _native
 from secateur.runtime._opening import Opened
+from secateur.runtime._quick import NativeColumns
 from secateur.runtime._reading import Graph
 from secateur.runtime._reasons import Reason
 from secateur.runtime._signatures import Column
@@ -17,6 +18,8 @@ from secateur.runtime._signatures import Column
 if TYPE_CHECKING:
     from secateur.runtime.profile import LayerTime
 
+# A file that LiteRT loads has less than 2 GiB, and parts of this one get some tables more.
+_MOST_BYTES = 2**31 - 2**24
 _STATEFUL = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE", "HASHTABLE"}
 
 
@@ -46,10 +49,19 @@ def why_not(opened: Opened, native: str) -> str | None:
         _native.library()
     if not _native.available():
         return Reason.MISSING
-    if columns.native is None:
+    if columns.native is None or not _can_be_cut(columns.native):
         return Reason.RARE
     found = opened.ahead is not None and opened.ahead.found
     return Reason.NO_ZEROS if native == "auto" and not found else None
+
+
+def _can_be_cut(file: NativeColumns) -> bool:
+    """Whether LiteRT can load parts of a file, and say what their tensors are."""
+    try:
+        file.names().decode()
+    except UnicodeDecodeError:
+        return False
+    return len(file.memory) <= _MOST_BYTES
 
 
 def _has_custom(head: Any) -> bool:

@@ -14,6 +14,7 @@ from secateur.runtime._opening import open_file
 from secateur.runtime._reading import Dims, Graph, read_graph
 from secateur.runtime._reasons import Reason
 from secateur.runtime._session import Session
+from secateur.runtime._steps import Mistaken
 from secateur.runtime.signature import SignatureRunner
 
 if TYPE_CHECKING:
@@ -126,7 +127,12 @@ class Interpreter:
         graph = self._load(prune=True)
         self._session, self._left, self._shapes, self._whole = None, None, None, None
         ends.settle(graph)
-        session = Session(graph, ends.places(), self._threads, self._always)
+        try:
+            session = Session(graph, ends.places(), self._threads, self._always)
+        except Mistaken:
+            graph = self._load(prune=True)
+            ends.settle(graph, ask=True)
+            session = Session(graph, ends.places(), self._threads, self._always)
         if session.native:
             self._session = session
         else:

@@ -48,7 +48,7 @@ class Plan:
         isa: The instruction set of the native library, or "".
         weight_bytes: The memory of weights in the native library.
         arena_bytes: The memory of values there.
-        litert_bytes: The sizes of the files that LiteRT runs, taken together.
+        litert_bytes: What the files that LiteRT runs take in memory, taken together.
     """
 
     layers: tuple[PlannedLayer, ...] = ()

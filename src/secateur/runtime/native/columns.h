@@ -75,7 +75,8 @@ class Columns {
   // What an operator reads; without such a target.
   Part reads(int64_t place) const;
   // Sets the columns of shapes to what operators make of inputs of the given shapes. Refuses what it has no rule for.
-  void infer(const Lists& given);
+  // Of some operators without one, in ascending order, what the file says is believed, where they read what it says.
+  void infer(const Lists& given, const Part& believed);
   // Sets them to what somebody else has found: how many lengths each tensor has, -1 where it is not known, and these.
   void set_shapes(const Part& lengths, const Part& words);
 

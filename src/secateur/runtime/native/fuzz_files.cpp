@@ -29,7 +29,11 @@ bool infer(secateur_columns* columns, File& file, bool odd) {
   for (int32_t length : file.tensors[0].shape)
     given.push_back(odd && file.chance(20) ? file.range(-1, 1 << 20) : length);
   if (odd) given[0] = file.range(0, 5);
-  return secateur_columns_infer(columns, given.data(), static_cast<int64_t>(given.size())) == SECATEUR_OK;
+  std::vector<int32_t> believed;
+  for (int32_t place = odd ? -1 : 0; file.chance(80); place++)
+    if (file.chance(50)) believed.push_back(place);
+  return secateur_columns_infer(columns, given.data(), static_cast<int64_t>(given.size()), believed.data(),
+                                static_cast<int64_t>(believed.size())) == SECATEUR_OK;
 }
 
 std::vector<int32_t> column(const secateur_units* units, secateur_unit_column name) {

@@ -54,7 +54,8 @@ class Rule {
     need(!operands_.empty());
   }
 
-  Dims output() const {
+  // None for operators of which nothing is known here.
+  std::optional<Dims> output() const {
     switch (columns_.kind(place_)) {
       case kConv: {
         const Dims& kernel = image(1);
@@ -82,7 +83,7 @@ class Rule {
       case kResizeNearest: {
         const Dims size = numbers(1), &from = image(0);
         need(size.size() == 2 && size[0] > 0 && size[1] > 0);
-        return {from[0], size[0], size[1], from[3]};
+        return Dims{from[0], size[0], size[1], from[3]};
       }
       case kConcatenation: return concatenation();
       case kPad:
@@ -109,7 +110,7 @@ class Rule {
       case kGelu:
       case kDequantize:
       case kDensify: return operand(0);
-      default: need(false); return {};
+      default: return std::nullopt;
     }
   }
 
@@ -285,7 +286,7 @@ class Rule {
 
 }  // namespace
 
-void Columns::infer(const Lists& given) {
+void Columns::infer(const Lists& given, const Part& believed) {
   std::vector<std::optional<Dims>> shapes(static_cast<size_t>(tensors()));
   for (int64_t i = 0; i < tensors(); i++)
     if (at(SECATEUR_DATA_LENGTH, i)) shapes[static_cast<size_t>(i)] = Dims(shape(i).begin(), shape(i).end());
@@ -296,13 +297,27 @@ void Columns::infer(const Lists& given) {
     shapes[static_cast<size_t>(inputs[i])] = Dims(given[i].begin(), given[i].end());
   }
   Flatbuffer file(file_.data(), file_.bytes());
+  // Whether a tensor has the shape that it has in the file, and no other.
+  const auto is_as_stored = [&](int32_t tensor) {
+    const auto& found = shapes[static_cast<size_t>(tensor)];
+    const Part stored = shape(tensor);
+    return found && std::equal(found->begin(), found->end(), stored.begin(), stored.end());
+  };
   for (int32_t place : column(SECATEUR_NEEDED)) {
     const Part writes = part(SECATEUR_WRITE, place);
-    need(writes.size() == 1 && writes[0] >= 0);
-    const Rule each(*this, file, place, shapes);
-    Dims output = each.output();
-    for (int64_t length : output) need(length <= INT32_MAX);
-    shapes[static_cast<size_t>(writes[0])] = std::move(output);
+    const bool one = writes.size() == 1 && writes[0] >= 0;
+    std::optional<Dims> output = one ? Rule(*this, file, place, shapes).output() : std::nullopt;
+    if (output) {
+      for (int64_t length : *output) need(length <= INT32_MAX);
+      shapes[static_cast<size_t>(writes[0])] = std::move(output);
+      continue;
+    }
+    need(std::binary_search(believed.begin(), believed.end(), place));
+    for (int32_t tensor : part(SECATEUR_READ, place)) need(tensor < 0 || is_as_stored(tensor));
+    for (int32_t tensor : writes) {
+      need(tensor >= 0 && (!shape(tensor).size() || shape(tensor).least() >= 0));
+      shapes[static_cast<size_t>(tensor)] = Dims(shape(tensor).begin(), shape(tensor).end());
+    }
   }
   std::vector<int32_t>&lengths = columns_[SECATEUR_INFERRED_LENGTH], &words = columns_[SECATEUR_INFERRED];
   lengths.clear();

@@ -40,8 +40,7 @@ inline const Options kNearestOptions{74, TableKind({1, 1}, {})};  // as kBilinea
 inline const Options kLeakyReluOptions{75, TableKind({4}, {})};   // alpha
 inline const Options kGeluOptions{116, TableKind({1}, {})};       // whether by tanh
 
-// Refuses a damaged table of a kind that is above; of others, which `litert/_schema.py` must know, or LiteRT's own
-// reader, only where they are is looked at.
+// Refuses a damaged table, and rare ones.
 void check_options(Flatbuffer& file, int32_t number, int64_t at);
 
 }  // namespace tflite

@@ -46,7 +46,7 @@ extern "C" {
 #endif
 
 /* Raised with every change to this file that a caller can notice. */
-#define SECATEUR_API_VERSION 9
+#define SECATEUR_API_VERSION 10
 
 typedef struct secateur_program secateur_program;
 typedef struct secateur_pruned secateur_pruned;
@@ -105,14 +105,16 @@ typedef enum {
 typedef enum { SECATEUR_VARIABLE = 1, SECATEUR_QUANTIZED = 2, SECATEUR_SPARSE = 4 } secateur_tensor_flags;
 
 /* Reads those of a .tflite file. Every offset and index is checked, and whether what is said of tensors and operators
- * can be, but for options of kinds that are not in native/options.h. NULL where something is wrong, or rare: several
+ * can be. NULL where something is wrong, or rare: several
  * subgraphs, custom operators, variants, values outside of the flatbuffer and the like. The data must stay as long as
  * the columns. */
 SECATEUR_API secateur_columns* secateur_columns_read(const uint8_t* data, int64_t bytes);
 /* Finds the shapes of all tensors. `given` are those of the subgraph's inputs: for each how many lengths it has, and
- * these. SECATEUR_INVALID where an operator that is needed is of a kind without a rule, or does not go with what it
- * reads. */
-SECATEUR_API int32_t secateur_columns_infer(secateur_columns*, const int32_t* given, int64_t count);
+ * these. `believed` are operators, in ascending order, which write what the file says if what they read is as the file
+ * says; only those of a kind without a rule are looked at. SECATEUR_INVALID where there is no rule for an operator that
+ * is needed and is not believed, or it does not go with what it reads. */
+SECATEUR_API int32_t secateur_columns_infer(secateur_columns*, const int32_t* given, int64_t count,
+                                            const int32_t* believed, int64_t believed_count);
 /* Sets what that would find: of each tensor how many lengths it has, -1 where it is not known, and all of them. */
 SECATEUR_API int32_t secateur_columns_set_shapes(secateur_columns*, const int32_t* lengths, int64_t length_count,
                                                  const int32_t* words, int64_t word_count);
