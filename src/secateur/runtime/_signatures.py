@@ -97,6 +97,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "secateur_units_price": (_I, [_P, POINTER(CRates), POINTER(CRates), _I, _P, _P]),
     "secateur_units_build": (_I, [_P, _P, _INTS, _L, _INTS, _L, POINTER(c_int32)]),
     "secateur_units_free": (None, [_P]),
+    "secateur_cut": (_I, [_I, _P, _INTS, _P, _L, c_char_p]),
     "secateur_create": (_P, [c_char_p]),
     "secateur_destroy": (None, [_P]),
     "secateur_finalize": (_I, [_P, _I]),

@@ -70,6 +70,11 @@ class UnitList(Sequence[Unit]):
     def __getitem__(self, number: Any) -> Any:
         return self._made[number]
 
+    def __iter__(self) -> Iterator[Unit]:
+        return iter(
+            self._made
+        )  # a sequence's own way asks for one after the other, which takes long
+
     @functools.cached_property
     def _made(self) -> list[Unit]:
         numbers = iter(self._numbers)

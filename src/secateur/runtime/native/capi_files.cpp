@@ -1,4 +1,7 @@
 // The C functions for files: columns and units.
+#include <algorithm>
+
+#include "cut.h"
 #include "guard.h"
 #include "units.h"
 
@@ -96,3 +99,14 @@ int32_t secateur_units_build(secateur_units* units, secateur_program* program, c
   });
 }
 void secateur_units_free(secateur_units* units) { delete units; }
+
+int32_t secateur_cut(int32_t nodes, const double* pays, const int32_t* ends, const double* costs, int64_t edges,
+                     uint8_t* sides) {
+  return adding(sides, [&] {
+    if (nodes < 0 || edges < 0 || !pays || !ends || !costs) refuse("Nodes or edges are missing", "nodes", nodes);
+    std::vector<CutEdge> all;
+    for (int64_t i = 0; i < edges; i++) all.push_back({ends[2 * i], ends[2 * i + 1], costs[i]});
+    const std::vector<bool> found = minimum_cut({pays, pays + nodes}, all);
+    std::copy(found.begin(), found.end(), sides);
+  });
+}

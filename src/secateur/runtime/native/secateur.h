@@ -199,6 +199,11 @@ SECATEUR_API int32_t secateur_units_price(secateur_units*, const secateur_rates*
 SECATEUR_API int32_t secateur_units_build(secateur_units*, secateur_program*, const int32_t* members, int64_t count,
                                           const int32_t* outputs, int64_t output_count, int32_t* failed);
 SECATEUR_API void secateur_units_free(secateur_units*);
+/* Divides nodes between two sides so that all costs least: `pays` is how much more each costs on the first side, and
+ * each edge, of which `ends` has the start and the end, costs something where it leads from the first side to the other.
+ * `sides` gets a 1 for those on the first side. */
+SECATEUR_API int32_t secateur_cut(int32_t nodes, const double* pays, const int32_t* ends, const double* costs,
+                                  int64_t edges, uint8_t* sides);
 
 /* A new program. `isa` is one of secateur_isas(), or NULL for the environment variable SECATEUR_ISA,
  * or, where that is not set, the best. NULL when the name is unknown or not to be had here. */
