@@ -211,7 +211,7 @@ def test_weights_that_lie_at_any_place(how, zeros):
         shifted = memoryview(bytes(shift) + content)[shift:]
         quick = read_quickly(shifted, prune=True)
         graph = Graph(Opened(quick.head, [quick.columns], lambda: None, quick.ahead))
-        graph.shapes, graph.known = graph.infer({x: image.shape}), len(graph.kinds)
+        assert graph.infer({x: image.shape})
         found = np.zeros(expected.shape, "float32")
         session = Session(graph, {x: lambda: image, z: lambda to=found: to}, 1, always=True)
         assert all(layer.where == "native" for layer in session.plan.layers)

@@ -142,11 +142,12 @@ def test_shapes_in_the_file_are_believed_of_operators_that_litert_runs(calls):
     y = file.conv(x, 12)
     z = file.op(KINDS.TRANSPOSE, [y, axes], (1, 12, 8, 8), schema.TransposeOptionsT())
     content = file.file([file.conv(z, 4)])
-    found = read_graph(content).infer({x: (1, 8, 8, 6)})
-    assert (found[y], found[z]) == ((1, 8, 8, 12), (1, 12, 8, 8))
+    graph = read_graph(content)
+    assert graph.infer({x: (1, 8, 8, 6)})
+    assert (graph.shapes[y], graph.shapes[z]) == ((1, 8, 8, 12), (1, 12, 8, 8))
     compare(content, values(1, 8, 8, 6))
     assert not calls
-    assert read_graph(content).infer({x: (2, 8, 8, 6)}) is None
+    assert not graph.infer({x: (2, 8, 8, 6)})
     compare(content, values(2, 8, 8, 6))
     assert calls == ["outline"]
 
@@ -166,12 +167,19 @@ def test_shapes_that_are_not_so(shape, calls):
     assert calls == ["outline"]
 
 
-def test_shapes_that_depend_on_values_are_not_believed():
+def test_shapes_that_depend_on_values_are_not_believed(calls):
     file = File()
     x = file.input((2, 6))
-    count = file.input((1,), "int32")
-    y = file.op(KINDS.TILE, [file.dense(x, 12), count], (2, 12))
-    assert read_graph(file.file([y])).infer({x: (2, 6), count: (1,)}) is None
+    count = file.input((2,), "int32")
+    y = file.dense(x, 12)
+    z = file.op(KINDS.TILE, [y, count], (2, 12))
+    content = file.file([file.unary("ABS", z)])
+    graph = read_graph(content)
+    assert graph.infer({x: (2, 6), count: (2,)})
+    assert (graph.shapes[y], graph.shapes[z], graph.known) == ((2, 12), None, 1)
+    ours = compare(content, values(2, 6), np.array([3, 2], "int32"))
+    assert ours.plan().segments == ("native", "LiteRT")
+    assert not calls
 
 
 # -- files that are not as usual --

@@ -147,7 +147,7 @@ def test_a_small_file_with_many_zeros_is_not_unpacked_here():
     dense = file.op(KINDS.DENSIFY, [tensor], shape, schema.DensifyOptionsT())
     x = file.input((1, 1))
     graph = read_graph(bytes(file.file([file.binary("ADD", x, dense)])))
-    graph.shapes, graph.known = graph.infer({x: (1, 1)}), len(graph.kinds)
+    assert graph.infer({x: (1, 1)})
     (unit,) = Units(graph).described()
     assert unit.reason == Reason.TYPE
 

@@ -74,11 +74,8 @@ class Ends:
                 f"Received: inputs={graph.inputs}, outputs={graph.outputs}"
             )
         given = self.given()
-        shapes = None if ask else graph.infer(given)
-        if shapes is None:
+        if ask or not graph.infer(given):
             graph.set_shapes(*shapes_by_litert(graph, given))
-        else:
-            graph.shapes, graph.known = shapes, len(graph.kinds)
         found = {tensor: graph.shapes[tensor] for tensor in self._outputs}
         known = given | {tensor: dims for tensor, dims in found.items() if dims is not None}
         self._shapes.update(known)

@@ -131,21 +131,22 @@ class NativeColumns:
         rest = iter(self.column(Column.TARGETS))
         return {place: [next(rest) for _ in range(next(rest))] for place in rest}
 
-    def infer(self, given: Sequence[Dims], believed: Sequence[int] = ()) -> Parts | None:
+    def infer(self, given: Sequence[Dims], believed: Sequence[int], known: int) -> Parts | None:
         """Find the shapes of all tensors for other shapes of the inputs.
 
         Args:
             given: The shapes of the inputs, in their order.
             believed: Operators, in their order, of which what the file says is believed where there is
                 no rule.
+            known: The place from which on what operators write is not known.
 
         Returns:
-            The shapes, None for tensors that nothing writes. None as a whole where there is no rule
+            The shapes, None for those of other tensors. None as a whole where there is no rule
             for an operator that is needed, or it does not take such inputs.
         """
         numbers = numbers_of(n for dims in given for n in (len(dims), *dims))
         places = numbers_of(believed)
-        status = self._library.secateur_columns_infer(self.handle, *numbers, *places)
+        status = self._library.secateur_columns_infer(self.handle, *numbers, *places, known)
         if status == _native.INVALID:
             return None
         _native.check(status)

@@ -16,7 +16,7 @@ from secateur.runtime._opening import Opened, open_file
 from secateur.runtime._quick import NativeColumns
 from secateur.runtime._reshapes import write_targets
 from secateur.runtime._signatures import Column
-from secateur.runtime._static import static
+from secateur.runtime._static import first_unknown, static
 
 
 class Graph:
@@ -143,7 +143,7 @@ class Graph:
         """Whether a tensor's values are in the file itself."""
         return tensor in self._added or self._columns.sizes[tensor] > 0
 
-    def infer(self, given: Mapping[int, Dims]) -> Sequence[Dims | None] | None:
+    def infer(self, given: Mapping[int, Dims]) -> bool:
         """Find the shapes of all tensors, as LiteRT would.
 
         Where the native library has no rule for an operator that LiteRT will run, it believes what the
@@ -153,16 +153,20 @@ class Graph:
             given: The shapes of the inputs.
 
         Returns:
-            The shape of each tensor, None for those that nothing writes; or None as a whole where
-            an operator has no rule and the file does not say it, or it does not take such inputs.
+            Whether they were found. They are not where an operator that is needed has no rule and the
+            file does not say it, or it does not take such inputs.
         """
         lengths = [given[tensor] for tensor in self.inputs]
-        found = self.native.infer(lengths)
+        known = len(self.kinds)
+        found = self.native.infer(lengths, (), known)
         if found is None:
-            found = self.native.infer(lengths, static(self))
-        if found is None or not self._added:
-            return found
-        return found.but({number: values.shape for number, values in self._added.items()})
+            known = first_unknown(self)
+            found = self.native.infer(lengths, static(self), known)
+        if found is None:
+            return False
+        added = {number: values.shape for number, values in self._added.items()}
+        self.shapes, self.known = found.but(added) if added else found, known
+        return True
 
     def set_shapes(self, shapes: Sequence[Dims | None], known: int) -> None:
         """Set the shapes of all tensors to what somebody else has found."""

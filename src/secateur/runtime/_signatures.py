@@ -84,7 +84,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "secateur_isas": (c_char_p, []),
     "secateur_peak": (c_double, [c_char_p]),
     "secateur_columns_read": (_P, [_P, _L]),
-    "secateur_columns_infer": (_I, [_P, _INTS, _L, _INTS, _L]),
+    "secateur_columns_infer": (_I, [_P, _INTS, _L, _INTS, _L, _I]),
     "secateur_columns_set_shapes": (_I, [_P, _INTS, _L, _INTS, _L]),
     "secateur_columns_get": (POINTER(c_int32), [_P, _I, POINTER(c_int64)]),
     "secateur_columns_names": (_P, [_P, POINTER(c_int64)]),

@@ -44,8 +44,8 @@ secateur_columns* secateur_columns_read(const uint8_t* data, int64_t bytes) {
   return columns;
 }
 int32_t secateur_columns_infer(secateur_columns* columns, const int32_t* given, int64_t count, const int32_t* believed,
-                               int64_t believed_count) {
-  return adding(columns, [&] { columns->infer(lists(part(given, count)), part(believed, believed_count)); });
+                               int64_t believed_count, int32_t known) {
+  return adding(columns, [&] { columns->infer(lists(part(given, count)), part(believed, believed_count), known); });
 }
 int32_t secateur_columns_set_shapes(secateur_columns* columns, const int32_t* lengths, int64_t length_count,
                                     const int32_t* words, int64_t word_count) {

@@ -76,7 +76,8 @@ class Columns {
   Part reads(int64_t place) const;
   // Sets the columns of shapes to what operators make of inputs of the given shapes. Refuses what it has no rule for.
   // Of some operators without one, in ascending order, what the file says is believed, where they read what it says.
-  void infer(const Lists& given, const Part& believed);
+  // Only the first `known` operators are looked at.
+  void infer(const Lists& given, const Part& believed, int64_t known);
   // Sets them to what somebody else has found: how many lengths each tensor has, -1 where it is not known, and these.
   void set_shapes(const Part& lengths, const Part& words);
 

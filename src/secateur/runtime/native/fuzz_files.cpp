@@ -33,7 +33,8 @@ bool infer(secateur_columns* columns, File& file, bool odd) {
   for (int32_t place = odd ? -1 : 0; file.chance(80); place++)
     if (file.chance(50)) believed.push_back(place);
   return secateur_columns_infer(columns, given.data(), static_cast<int64_t>(given.size()), believed.data(),
-                                static_cast<int64_t>(believed.size())) == SECATEUR_OK;
+                                static_cast<int64_t>(believed.size()), odd ? file.range(-1, 9) : INT32_MAX) ==
+         SECATEUR_OK;
 }
 
 std::vector<int32_t> column(const secateur_units* units, secateur_unit_column name) {

@@ -286,7 +286,7 @@ class Rule {
 
 }  // namespace
 
-void Columns::infer(const Lists& given, const Part& believed) {
+void Columns::infer(const Lists& given, const Part& believed, int64_t known) {
   std::vector<std::optional<Dims>> shapes(static_cast<size_t>(tensors()));
   for (int64_t i = 0; i < tensors(); i++)
     if (at(SECATEUR_DATA_LENGTH, i)) shapes[static_cast<size_t>(i)] = Dims(shape(i).begin(), shape(i).end());
@@ -304,6 +304,7 @@ void Columns::infer(const Lists& given, const Part& believed) {
     return found && std::equal(found->begin(), found->end(), stored.begin(), stored.end());
   };
   for (int32_t place : column(SECATEUR_NEEDED)) {
+    if (place >= known) break;
     const Part writes = part(SECATEUR_WRITE, place);
     const bool one = writes.size() == 1 && writes[0] >= 0;
     std::optional<Dims> output = one ? Rule(*this, file, place, shapes).output() : std::nullopt;

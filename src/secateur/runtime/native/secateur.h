@@ -111,10 +111,11 @@ typedef enum { SECATEUR_VARIABLE = 1, SECATEUR_QUANTIZED = 2, SECATEUR_SPARSE = 
 SECATEUR_API secateur_columns* secateur_columns_read(const uint8_t* data, int64_t bytes);
 /* Finds the shapes of all tensors. `given` are those of the subgraph's inputs: for each how many lengths it has, and
  * these. `believed` are operators, in ascending order, which write what the file says if what they read is as the file
- * says; only those of a kind without a rule are looked at. SECATEUR_INVALID where there is no rule for an operator that
- * is needed and is not believed, or it does not go with what it reads. */
+ * says; only those of a kind without a rule are looked at. What operators write from place `known` on stays unknown.
+ * SECATEUR_INVALID where there is no rule for an operator that is needed and is not believed, or it does not go with what
+ * it reads. */
 SECATEUR_API int32_t secateur_columns_infer(secateur_columns*, const int32_t* given, int64_t count,
-                                            const int32_t* believed, int64_t believed_count);
+                                            const int32_t* believed, int64_t believed_count, int32_t known);
 /* Sets what that would find: of each tensor how many lengths it has, -1 where it is not known, and all of them. */
 SECATEUR_API int32_t secateur_columns_set_shapes(secateur_columns*, const int32_t* lengths, int64_t length_count,
                                                  const int32_t* words, int64_t word_count);
