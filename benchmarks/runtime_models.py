@@ -3,6 +3,7 @@
 Stock keras.applications without trained weights, batch statistics made uneven, the smallest weights
 of each 1x1 kernel pruned; plain .tflite files, and a full-integer one of the dense model. With
 `--onnx`, MobileNetV1 as .onnx files for the engines that read those (needs onnx, not TensorFlow).
+`MobileNetV2.attention`, `.upsampling` and `.argmax` end in operators that only LiteRT runs.
 """
 
 import os
@@ -26,9 +27,37 @@ def make(folder, name, levels):
     return paths
 
 
+def _attention(model):
+    from keras import layers
+
+    x = layers.Reshape((49, 128))(layers.Conv2D(128, 1)(model.get_layer("out_relu").output))
+    x = layers.LayerNormalization()(x + layers.MultiHeadAttention(4, 32)(x, x))
+    return layers.Dense(1000)(layers.GlobalAveragePooling1D()(x))
+
+
+def _upsampling(model):
+    from keras import layers
+
+    x = model.get_layer("block_13_expand_relu").output
+    for filters in (64, 32):
+        x = layers.Conv2DTranspose(filters, 3, 2, padding="same", activation="relu")(x)
+    return layers.Conv2D(21, 1)(x)
+
+
+def _argmax(model):
+    import keras
+    import tensorflow as tf
+
+    return keras.layers.Lambda(lambda x: tf.argmax(x, -1, tf.int32))(model.output)
+
+
+HEADS = {"attention": _attention, "upsampling": _upsampling, "argmax": _argmax}
+
+
 def keras_model(name, zeros):
     import keras
 
+    name, _, head = name.partition(".")
     keras.utils.set_random_seed(1)
     model = getattr(keras.applications, name)(weights=None)
     rng = np.random.default_rng(0)
@@ -40,7 +69,7 @@ def keras_model(name, zeros):
             kernel, *others = layer.get_weights()
             limit = np.quantile(np.abs(kernel), zeros)
             layer.set_weights([np.where(np.abs(kernel) <= limit, 0, kernel), *others])
-    return model
+    return keras.Model(model.input, HEADS[head](model)) if head else model
 
 
 def tflite(folder, name, levels):
