@@ -5,8 +5,10 @@ import struct
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from runtime_files import KINDS, File, compare, values
+from ai_edge_litert.interpreter import Interpreter as LiteRT
+from runtime_files import KINDS, File, compare, outputs_of, values
 
+from secateur import runtime
 from secateur.litert import read_model, write_model
 from secateur.runtime import _extract, _rebuild, _session, _shapes
 from secateur.runtime._quick import NativeColumns
@@ -180,6 +182,24 @@ def test_shapes_that_depend_on_values_are_not_believed(calls):
     ours = compare(content, values(2, 6), np.array([3, 2], "int32"))
     assert ours.plan().segments == ("native", "LiteRT")
     assert not calls
+
+
+def test_shapes_of_a_run_go_from_part_to_part():
+    file = File()
+    x, count = file.input((1, 6)), file.input((2,), "int32")
+    y = file.dense(x, 12)
+    z = file.dense(file.floor(y), 12)
+    repeated = file.op(KINDS.TILE, [y, count], (1, 12))
+    content = file.file([file.binary("ADD", repeated, z)])
+    ours = runtime.Interpreter(model_content=content, native="always")
+    for counts in ([1, 1], [3, 1], [2, 1]):
+        arrays = values(1, 6), np.array(counts, "int32")
+        found, expected = (
+            outputs_of(ours, *arrays),
+            outputs_of(LiteRT(model_content=content), *arrays),
+        )
+        np.testing.assert_allclose(found[0], expected[0], rtol=1e-4, atol=1e-5)
+    assert ours.plan().segments == ("native", "LiteRT", "native", "LiteRT")
 
 
 # -- files that are not as usual --

@@ -15,6 +15,7 @@ from secateur.runtime._signatures import Column
 _WEIGHTS = 1024
 # To leave out smaller ones saves no memory, which comes in pages.
 _LARGE = 4096
+# More than a file has.
 _MOST_BYTES = 2**31
 
 
@@ -53,8 +54,8 @@ def extract(
     used = {
         tensor for place in chosen for tensor in graph.reads[place] if 0 <= tensor < graph.count
     }
-    # LiteRT computes wrong numbers on some processors where only a part of a graph has sparse weights.
     found = None
+    # On some processors LiteRT computes wrong numbers where only a part of a graph has sparse weights.
     if not any(map(graph.is_sparse, used)):
         found = _behind(graph, chosen, inputs, outputs, used, _LARGE)
     if found is None:

@@ -21,7 +21,7 @@ _RESHAPE_OPTIONS = 17
 def make_head(
     graph: Graph, places: Sequence[int], inputs: Sequence[int], outputs: Sequence[int]
 ) -> bytes:
-    """Make one.
+    """Make such a beginning.
 
     Args:
         graph: The graph of the file.
@@ -37,12 +37,12 @@ def make_head(
     length += sum(_RESHAPE_BYTES + 4 * len(target) for target in reshapes.values())
     head = _Head(-(-length // _ALIGNMENT) * _ALIGNMENT)
     head.add("I4s", 24, b"TFL3")
-    # 8: the model's vtable: version, operator codes, graphs, no description, buffers; 24: the model.
+    # 8: the model's vtable (version, operator codes, graphs, no description, buffers); 24: the model.
     head.add("7H2xiI", 14, 20, 4, 8, 12, 0, 16, 24 - 8, model.version)
     head.lead_behind(model.operatorCodes)
     head.lead(44)
     head.lead_behind(model.buffers)
-    # 44: the list of graphs; 52: the one's vtable: tensors, inputs, outputs, operators; 64: the one.
+    # 44: the list of one graph; 52: its vtable (tensors, inputs, outputs, operators); 64: the graph.
     head.add("II6Hi", 1, 64 - 48, 12, 20, 4, 8, 12, 16, 64 - 52)
     head.lead_behind(part.tensors)
     vectors = 84, 84 + 4 * (1 + len(inputs)), 84 + 4 * (2 + len(inputs) + len(outputs))
@@ -50,7 +50,7 @@ def make_head(
         head.lead(vector)
     for numbers in (inputs, outputs):
         head.numbers(numbers)
-    operator = vectors[2] + 4 * (1 + len(places))  # where the first of those is that change
+    operator = vectors[2] + 4 * (1 + len(places))  # where the first that changes will be
     head.add("I", len(places))
     for place in places:
         if place in reshapes:

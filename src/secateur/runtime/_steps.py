@@ -110,9 +110,12 @@ class LiteRTStep:
         self._litert = _litert.interpreter(model_content=content, num_threads=threads)
         entries = self._litert.get_input_details()
         self._in = [entry["index"] for entry in entries]
+        #: Whether the shape of an input is not known before a run.
+        self._open = any(graph.shapes[tensor] is None for tensor in self.inputs)
         for tensor, entry in zip(self.inputs, entries, strict=True):
-            if tuple(entry["shape"]) != graph.shapes[tensor]:
-                self._litert.resize_tensor_input(entry["index"], graph.shapes[tensor])
+            shape = graph.shapes[tensor]
+            if shape not in (None, tuple(entry["shape"])):
+                self._litert.resize_tensor_input(entry["index"], shape)
         self._litert.allocate_tensors()
         entries = self._litert.get_output_details()
         self._out = [entry["index"] for entry in entries]
@@ -131,6 +134,7 @@ class LiteRTStep:
     def run(self, places: Mapping[int, Place], seconds: np.ndarray | None = None) -> None:
         """Copy in what lies elsewhere, and run."""
         start = time.perf_counter()
+        self._fit(places)
         for tensor, index in zip(self.inputs, self._in, strict=True):
             target, source = self._litert.tensor(index)(), places[tensor]()
             if source.ctypes.data != target.ctypes.data:
@@ -139,6 +143,23 @@ class LiteRTStep:
         self._litert.invoke()
         if seconds is not None:
             seconds[0] = time.perf_counter() - start
+
+    def _fit(self, places: Mapping[int, Place]) -> None:
+        """Get ready for inputs whose shapes only this run tells."""
+        if not self._open:
+            return
+        # Copies: an input that lies in LiteRT's memory goes with it.
+        sources = [np.array(places[tensor]()) for tensor in self.inputs]
+        if all(
+            s.shape == self._litert.tensor(i)().shape
+            for s, i in zip(sources, self._in, strict=True)
+        ):
+            return
+        for source, index in zip(sources, self._in, strict=True):
+            self._litert.resize_tensor_input(index, source.shape)
+        self._litert.allocate_tensors()
+        for source, index in zip(sources, self._in, strict=True):
+            np.copyto(self._litert.tensor(index)(), source)
 
 
 Step = NativeStep | LiteRTStep
