@@ -12,6 +12,9 @@ and by how many megabytes the process has grown since the import. Writes JSON.
 Numpy's BLAS has threads that keep all processors busy for 50 ms after its import, and secateur loads
 with a second thread. Most programs import more than numpy before they load a model, so BLAS gets one
 thread here; `--blas` leaves it as it is.
+
+A model that secateur divides needs LiteRT as well, which is imported while it loads; with `--litert`
+both have imported it before anything is timed.
 """
 
 import argparse
@@ -27,8 +30,10 @@ ENGINES = {"LiteRT": "ai_edge_litert.interpreter", "secateur": "secateur.runtime
 COLUMNS = ("import", "load", "first run", "load and run", "done once", "load again", "MB")
 WORKER = """
 import json, sys, time
-name, path = sys.argv[1:]
+name, path, *first = sys.argv[1:]
 clock = time.perf_counter
+for each in first:
+    __import__(each)
 start = clock()
 engine = __import__(name, fromlist=["Interpreter"])
 times = {"import": clock() - start}
@@ -65,9 +70,9 @@ print("TIMES", json.dumps({**{k: 1e3 * v for k, v in times.items()}, "MB": grown
 """
 
 
-def measure(engine, path, settings):
-    """One process: the times of one engine."""
-    command = [sys.executable, "-c", WORKER, ENGINES[engine], str(path)]
+def measure(engine, path, settings, first):
+    """One process: the times of one engine, after some imports."""
+    command = [sys.executable, "-c", WORKER, ENGINES[engine], str(path), *first]
     environment = {**os.environ, **settings}
     output = subprocess.run(
         command, capture_output=True, text=True, check=True, env=environment
@@ -81,14 +86,16 @@ def main():
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--rounds", type=int, default=15, help="processes of each engine and file")
     parser.add_argument("--blas", action="store_true", help="with BLAS threads at work meanwhile")
+    parser.add_argument("--litert", action="store_true", help="LiteRT is imported before, in both")
     parser.add_argument("--json", type=Path, default=Path("loading.json"))
     args = parser.parse_args()
+    first = [ENGINES["LiteRT"]] if args.litert else []
     settings = {} if args.blas else {"OPENBLAS_NUM_THREADS": "1"}
     samples = {(path, engine): [] for path in args.files for engine in ENGINES}
     for turn in range(args.rounds):
         print(f"round {turn + 1} of {args.rounds}", file=sys.stderr, flush=True)
         for path, engine in samples:
-            samples[path, engine].append(measure(engine, path, settings))
+            samples[path, engine].append(measure(engine, path, settings, first))
     rows = []
     for (path, engine), found in samples.items():
         medians = {name: float(np.median([one[name] for one in found])) for name in COLUMNS}
