@@ -18,6 +18,12 @@ _LARGE = 4096
 # More than a file has.
 _MOST_BYTES = 2**31
 
+# Makes bytes as C code does, which fills them before anybody else sees them. What is not written is not
+# in memory.
+_unset_bytes = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_char_p, ctypes.c_ssize_t)(
+    ("PyBytes_FromStringAndSize", ctypes.pythonapi)
+)
+
 
 class Extract(NamedTuple):
     """A file.
@@ -110,10 +116,7 @@ def _behind(
     begins, sizes = map(graph.native.column, (Column.DATA_BEGIN, Column.DATA_LENGTH))
     needed = {(begins[tensor], sizes[tensor]) for tensor in used}
     unused = {each for each in zip(begins, sizes, strict=True) if each[1] >= large} - needed
-    # As C code makes bytes: nobody else has seen them yet, and what is not written is not in memory.
-    make = ctypes.pythonapi.PyBytes_FromStringAndSize
-    make.restype, make.argtypes = ctypes.py_object, [ctypes.c_char_p, ctypes.c_ssize_t]
-    content: bytes = make(None, len(head) + len(memory))
+    content = _unset_bytes(None, len(head) + len(memory))
     to = ctypes.cast(ctypes.c_char_p(content), ctypes.c_void_p).value or 0
     source: int = memory.__array_interface__["data"][0]
     ctypes.memmove(to, head, len(head))

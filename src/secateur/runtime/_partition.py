@@ -93,9 +93,8 @@ def choose(graph: Graph, units: Sequence[Unit], prices: Prices, always: bool) ->
     native = whole <= (1 - _LEAST_GAIN) * litert
     enough = (1 - _LEAST_MIXED) * (whole if native else litert) - _LEAST_SAVED
     alone = [native] * len(units)
-    if (
-        sum(map(min, prices.native, prices.litert)) > enough
-    ):  # it would not do even if changes of sides were free
+    least = sum(map(min, prices.native, prices.litert))  # were changes of sides free
+    if least > enough:
         return alone
     cut = Cut(len(units))
     for i, costs in enumerate(zip(prices.native, prices.litert, strict=True)):
