@@ -59,7 +59,7 @@ def keras_model(name, zeros):
 
     name, _, head = name.partition(".")
     keras.utils.set_random_seed(1)
-    model = getattr(keras.applications, name)(weights=None)
+    model = getattr(keras.applications, name)(weights=None, input_shape=(224, 224, 3))
     rng = np.random.default_rng(0)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
