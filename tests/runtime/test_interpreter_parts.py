@@ -84,11 +84,13 @@ def test_operators_that_unpack_constants_come_along(how, in_litert, calls):
     assert not calls
 
 
-def test_sparse_weights_are_written_dense(in_litert, calls):
+@pytest.mark.parametrize("batch", [1, 3])
+def test_sparse_weights_are_written_dense(batch, in_litert, calls):
     in_litert.add("FULLY_CONNECTED")
     file = File()
-    y = file.mean(file.conv(file.input((1, 8, 8, 16)), 32), keep=False)
-    compare(file.file([file.dense(y, 40, zeros=0.8, sparse=True)]), values(1, 8, 8, 16))
+    x = file.input((1, 8, 8, 16), signature=(-1, 8, 8, 16))
+    y = file.mean(file.conv(x, 32), keep=False)
+    compare(file.file([file.dense(y, 40, zeros=0.8, sparse=True)]), values(batch, 8, 8, 16))
     assert calls == ["rebuild"]
 
 

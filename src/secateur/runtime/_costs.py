@@ -2,7 +2,9 @@
 
 Only the proportions matter: a processor that is twice as fast is so on both sides. The constants are
 from `Interpreter.profile()` and LiteRT's profiler (`secateur benchmark --profile`) on the layers of
-MobileNets, EfficientNetB0 and ResNet50. `native/costs.cpp` says what an operation takes at such rates.
+MobileNets, EfficientNetB0 and ResNet50; with AVX2, LiteRT's are from what these take as a whole.
+`benchmarks/choices.py` compares estimates with what is measured. `native/costs.cpp` says what an
+operation takes at such rates.
 """
 
 import math

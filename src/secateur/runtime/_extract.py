@@ -15,8 +15,8 @@ from secateur.runtime._signatures import Column
 _WEIGHTS = 1024
 # To leave out smaller ones saves no memory, which comes in pages.
 _LARGE = 4096
-# More than a file has.
-_MOST_BYTES = 2**31
+# Nothing is so large.
+_NOTHING = 2**31
 
 # Makes bytes as C code does, which fills them before anybody else sees them. What is not written is not
 # in memory.
@@ -82,7 +82,7 @@ def outline(graph: Graph) -> bytes:
     places = range(len(graph.kinds))
     found = _behind(graph, places, *ends, set(), _WEIGHTS)
     if found is None:  # then all of it
-        found = _behind(graph, places, *ends, set(), _MOST_BYTES)
+        found = _behind(graph, places, *ends, set(), _NOTHING)
     assert found is not None
     return found.content
 

@@ -160,8 +160,9 @@ class Graph:
         known = len(self.kinds)
         found = self.native.infer(lengths, (), known)
         if found is None:
-            known = first_unknown(self)
-            found = self.native.infer(lengths, static(self), known)
+            places = static(self)
+            known = first_unknown(places)
+            found = self.native.infer(lengths, places, known)
         if found is None:
             return False
         added = {number: values.shape for number, values in self._added.items()}

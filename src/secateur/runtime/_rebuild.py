@@ -30,7 +30,8 @@ def rebuild(
         outputs: The tensors that the caller wants.
 
     Returns:
-        The bytes of a file whose graph has these inputs and outputs, in this order.
+        The bytes of a file whose graph has these inputs and outputs, in this order; their shapes are
+        those of the whole file.
     """
     whole = graph.model.subgraphs[0]
     operators = [copy.copy(whole.operators[place]) for place in places]
@@ -51,12 +52,7 @@ def rebuild(
     part.inputs = np.array([numbers[t] for t in inputs], np.int32)
     part.outputs = np.array([numbers[t] for t in outputs], np.int32)
     for tensor in part.tensors:
-        tensor.name = None  # nobody asks for it, and it may be no text
-    for tensor, number in numbers.items():
-        shape = graph.shapes[tensor]
-        if shape is not None and not graph.is_constant(tensor):
-            part.tensors[number].shape = np.array(shape, np.int32)
-            part.tensors[number].shapeSignature = None
+        tensor.name = None  # nobody asks for it
     model = class_of("Model")()
     model.version, model.subgraphs = 3, [part]
     model.operatorCodes = [graph.model.operatorCodes[code] for code in codes]

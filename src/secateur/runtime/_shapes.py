@@ -14,7 +14,7 @@ from secateur.litert.flatbuffer import write_model
 from secateur.runtime import _litert
 from secateur.runtime._extract import outline
 from secateur.runtime._reading import Graph
-from secateur.runtime._static import first_unknown
+from secateur.runtime._static import first_unknown, static
 
 
 def shapes_by_litert(graph: Graph, given: Mapping[int, Dims]) -> tuple[list[Dims | None], int]:
@@ -31,7 +31,7 @@ def shapes_by_litert(graph: Graph, given: Mapping[int, Dims]) -> tuple[list[Dims
     Raises:
         RuntimeError: If the model does not take such inputs.
     """
-    known = first_unknown(graph)
+    known = first_unknown(static(graph))
     places = range(known, len(graph.kinds))
     unknown = {tensor for place in places for tensor in graph.writes[place]}
     details = {entry["index"]: entry for entry in details_by_litert(graph, given, True)}

@@ -52,11 +52,10 @@ def static(graph: Graph) -> list[int]:
     return places
 
 
-def first_unknown(graph: Graph) -> int:
+def first_unknown(places: list[int]) -> int:
     """The place of the first other operator; the number of operators where there is none.
 
     Args:
-        graph: The graph.
+        places: What `static` gives.
     """
-    places = static(graph)
     return next((i for i, place in enumerate(places) if i != place), len(places))

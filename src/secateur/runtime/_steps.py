@@ -21,8 +21,8 @@ SEAM = "seam"
 Place = Callable[[], np.ndarray]
 
 
-class Mistaken(Exception):
-    """The file says of an operator's output what is not so."""
+class Mistaken(RuntimeError):
+    """LiteRT gives an operator's output another shape than it was thought to have."""
 
 
 class NativeStep:
@@ -120,8 +120,12 @@ class LiteRTStep:
         entries = self._litert.get_output_details()
         self._out = [entry["index"] for entry in entries]
         for tensor, entry in zip(self.outputs, entries, strict=True):
-            if graph.shapes[tensor] not in (None, tuple(entry["shape"])):
-                raise Mistaken(tensor)
+            shape, found = graph.shapes[tensor], tuple(entry["shape"].tolist())
+            if shape not in (None, found):
+                raise Mistaken(
+                    f"LiteRT gives tensor {tensor} another shape than was expected, {shape}. Pass "
+                    f'native="never" to run the model in LiteRT alone. Received: shape={found}'
+                )
 
     def input_place(self, tensor: int) -> Place:
         """Where LiteRT wants an input of the segment."""

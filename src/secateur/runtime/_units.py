@@ -71,9 +71,7 @@ class UnitList(Sequence[Unit]):
         return self._made[number]
 
     def __iter__(self) -> Iterator[Unit]:
-        return iter(
-            self._made
-        )  # a sequence's own way asks for one after the other, which takes long
+        return iter(self._made)  # a sequence's own way asks for one after the other
 
     @functools.cached_property
     def _made(self) -> list[Unit]:

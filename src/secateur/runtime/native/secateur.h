@@ -105,9 +105,8 @@ typedef enum {
 typedef enum { SECATEUR_VARIABLE = 1, SECATEUR_QUANTIZED = 2, SECATEUR_SPARSE = 4 } secateur_tensor_flags;
 
 /* Reads those of a .tflite file. Every offset and index is checked, and whether what is said of tensors and operators
- * can be. NULL where something is wrong, or rare: several
- * subgraphs, custom operators, variants, values outside of the flatbuffer and the like. The data must stay as long as
- * the columns. */
+ * can be. NULL where something is wrong, or rare: several subgraphs, custom operators, variants, values outside of the
+ * flatbuffer and the like. The data must stay as long as the columns. */
 SECATEUR_API secateur_columns* secateur_columns_read(const uint8_t* data, int64_t bytes);
 /* Finds the shapes of all tensors. `given` are those of the subgraph's inputs: for each how many lengths it has, and
  * these. `believed` are operators, in ascending order, which write what the file says if what they read is as the file
