@@ -173,6 +173,17 @@ def test_gates_go_into_weights(isa, sparse):
     assert ["with the weights" in text for text in operations(net)].count(True) == 1
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+def test_gates_go_into_pairs_of_rows(isa, batch):
+    """Of a matrix with many numbers in a column, whose columns are cut into blocks."""
+    net = Network(isa, random(batch, 24, 24, 3))
+    x = net.conv(net.source, 200)
+    gate = net.conv(net.mean(x), 200, activation=Activation(Function.SIGMOID))
+    y = net.conv(net.multiply(x, gate), 121)
+    net.check(net.conv(y, 110, residual=None), net.conv(y, 121, residual=y))
+    assert ["with the weights" in text for text in operations(net)].count(True) == 1
+
+
 def test_gates_that_others_read_too_stay(isa):
     for others in ("another convolution", "the caller"):
         net = Network(isa, random(2, 20, 20, 3))

@@ -52,6 +52,23 @@ def expected_conv(x, weights, bias, window, shape):
     return np.einsum("nyxhwc,ohwc->nyxo", seen, np.float64(weights)) + bias
 
 
+def check_convolution(isa, draw, x, weights, window, threads, sparse=True):
+    rng = np.random.default_rng(draw(SEEDS))
+    channels = len(weights)
+    bias = rng.normal(size=channels).astype("float32")
+    one = One(isa)
+    source = one.value(x) if draw(st.booleans()) else one.raw(x)
+    shape = (len(x), *out_size(window, *x.shape[1:3]), channels)
+    epilogue, residual = epilogue_for(draw, one, rng, shape)
+    out = one.out(*shape[1:])
+    if sparse:
+        one.program.sparse_conv2d(source, out, Pruned(weights, keep=True), bias, window, epilogue)
+    else:
+        one.program.conv2d(source, out, weights, bias, window, epilogue)
+    expected = expected_conv(x, weights, bias, window, shape)
+    close(one.run(threads), finished(epilogue, expected, residual), sums=expected)
+
+
 @settings(deadline=None, max_examples=60)
 @given(data=st.data(), x=images(), channels=CHANNELS, zeros=ZEROS, threads=st.integers(1, 3))
 @pytest.mark.parametrize("kind", ["pointwise", "window"])
@@ -60,18 +77,41 @@ def test_convolution(isa, kind, sparse, data, x, channels, zeros, threads):
     window = Window() if kind == "pointwise" else data.draw(windows(*x.shape[1:3]))
     rng = np.random.default_rng(data.draw(SEEDS))
     weights = sparse_weights(rng, (channels, *window.kernel, x.shape[3]), zeros)
-    bias = rng.normal(size=channels).astype("float32")
+    check_convolution(isa, data.draw, x, weights, window, threads, sparse)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    data=st.data(),
+    x=images(st.sampled_from([63, 64, 65, 150, 301])),
+    channels=st.sampled_from([40, 77, 130, 257]),
+    zeros=st.sampled_from([0.0, 0.3, 0.6, 0.9]),
+    threads=st.integers(1, 3),
+    stride=st.integers(1, 2),
+)
+def test_pairs_of_rows(isa, data, x, channels, zeros, threads, stride):
+    """Of matrices with many numbers in a column; rows of all lengths, also of none."""
+    rng = np.random.default_rng(data.draw(SEEDS))
+    weights = sparse_weights(rng, (channels, 1, 1, x.shape[3]), zeros)
+    for row in weights[data.draw(st.integers(0, channels)) :]:
+        row[..., rng.integers(x.shape[3]) :] = 0
+    window = Window(stride=(stride, stride))
+    check_convolution(isa, data.draw, x, weights, window, threads)
+
+
+def test_pairs_of_rows_leave_out_what_is_zero(isa):
+    """Of two rows one has an infinite input; the other ends before or behind it."""
+    x = np.ones((1, 5, 5, 80), "float32")
+    x[..., 7] = np.inf
+    weights = np.ones((60, 1, 1, 80), "float32")
+    weights[::2, ..., 7:40] = 0
+    weights[1::2, ..., 70:] = 0
     one = One(isa)
-    source = one.value(x) if data.draw(st.booleans()) else one.raw(x)
-    shape = (len(x), *out_size(window, *x.shape[1:3]), channels)
-    epilogue, residual = epilogue_for(data.draw, one, rng, shape)
-    out = one.out(*shape[1:])
-    if sparse:
-        one.program.sparse_conv2d(source, out, Pruned(weights, keep=True), bias, window, epilogue)
-    else:
-        one.program.conv2d(source, out, weights, bias, window, epilogue)
-    expected = expected_conv(x, weights, bias, window, shape)
-    close(one.run(threads), finished(epilogue, expected, residual), sums=expected)
+    source, out = one.value(x), one.out(5, 5, 60)
+    one.program.sparse_conv2d(source, out, Pruned(weights, keep=True))
+    found = one.run()
+    np.testing.assert_array_equal(found[..., ::2], 47)
+    np.testing.assert_array_equal(found[..., 1::2], np.inf)
 
 
 @settings(deadline=None, max_examples=100)

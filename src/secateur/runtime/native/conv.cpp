@@ -70,11 +70,10 @@ class Conv : public Operation {
   std::shared_ptr<Task> packing() const override { return matrix_; }
 
   void set_turns(bool turns) override {
-    const int64_t aside = aside_ ? align(int64_t{kAsideRows} * matrix_->widest * lanes_) : 0;
     if (repacks_) set_plane(repack_.plane(turns ? repack_.rows(repack_rows()) : repack_.rows()));
-    const int64_t own = repacks_ ? repack_.size(pitch_) : gate_ >= 0 ? matrix_->gated_size() : 0;
+    const int64_t own = own_size();
     scratch = turns ? 0 : own;
-    thread_scratch = aside + (turns ? own : 0);
+    thread_scratch = aside_size() + matrix_->copy_size() + (turns ? own : 0);
   }
   void run(const Run& run) const override {
     for (int32_t n = 0; n < run.batch; n++) {
@@ -97,7 +96,7 @@ class Conv : public Operation {
     gate_ = gate;
     std::replace(reads.begin(), reads.end(), product, image);
     reads.push_back(gate);
-    matrix_->keep_channels(pitch_);
+    matrix_->keep_channels();
     return true;
   }
 
@@ -112,12 +111,12 @@ class Conv : public Operation {
   bool goes_on(int32_t value) const override { return value == in_ && repacks_; }
   void run_rows(const Run& run, int32_t n, int32_t begin, int32_t end) const override {
     const View in = run.view(in_, n);
-    if (!repacks_) return multiply(run, n, in.data, gated(run, n, run.scratch_of(0)), begin, end);
-    float* const repacked = run.scratch_of(0) + (thread_scratch - repack_.size(pitch_));
+    float* const own = run.scratch_of(0) + (thread_scratch - own_size());
+    if (!repacks_) return multiply(run, n, in.data, gated(run, n, own), begin, end);
     for (int32_t row = begin; row < end; row += repack_rows()) {
       const int32_t last = std::min(end, row + repack_rows());
-      repack_.run(run.kernels, in, repacked, pitch_, row, repack_.rows(last), run.pool);
-      multiply(run, n, repacked - row * row_, nullptr, row, last);
+      repack_.run(run.kernels, in, own, pitch_, row, repack_.rows(last), run.pool);
+      multiply(run, n, own - row * row_, nullptr, row, last);
     }
   }
 
@@ -129,6 +128,9 @@ class Conv : public Operation {
   int32_t repack_rows() const {
     return by_row_ || aside_ ? kRepackRows : std::max(kRepackRows, line_rows(static_cast<int32_t>(width_)));
   }
+  // What is repacked, or weights with a gate: of all threads, or, in turns, of each behind its other scratch.
+  int64_t own_size() const { return repacks_ ? repack_.size(pitch_) : gate_ >= 0 ? matrix_->gated_size() : 0; }
+  int64_t aside_size() const { return aside_ ? align(int64_t{kAsideRows} * matrix_->widest * lanes_) : 0; }
   void set_plane(int64_t pitch) {
     if (pitch == pitch_) return;
     matrix_->set_pitch(pitch_, pitch);
@@ -175,6 +177,7 @@ class Conv : public Operation {
       t.begin = static_cast<int32_t>(of_units.begin);
       t.end = static_cast<int32_t>(of_units.end);
       t.finish = &finish_;
+      t.copy = run.scratch_of(thread) + aside_size();
       if (aside_) return work_aside(run, t, at, last, to, residual, run.scratch_of(thread));
       const int64_t place = by_row_ ? (begin + line) * width_ + shift : at;
       t.out = to.data + place;

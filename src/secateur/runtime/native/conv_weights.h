@@ -66,6 +66,7 @@ struct Tile {
   bool from_begin;
   const Finish* finish;
   const float* gated;  // weights that Matrix::gate made; null: those of the matrix
+  float* copy;         // room for Matrix::copy_size() numbers
 };
 
 // A packed matrix, once its task is finished; its work is cut into units of some output channels each.
@@ -73,11 +74,13 @@ class Matrix : public Task {
  public:
   virtual void multiply(const Kernels& kernels, const Tile& tile) const = 0;
   virtual int64_t bytes() const = 0;
+  // Of what it copies before it multiplies.
+  virtual int64_t copy_size() const { return 0; }
   // The planes it reads lie `pitch` apart from now on.
   virtual void set_pitch(int64_t before, int64_t pitch) = 0;
   // Weights that stand for a product of the input with one number for each channel: `gates` are `step` apart.
   // For matrices of 1x1 convolutions, of which `keep_channels` was called; `to` has room for gated_size().
-  virtual void keep_channels(int64_t /*pitch*/) {}
+  virtual void keep_channels() {}
   virtual int64_t gated_size() const = 0;
   virtual void gate(const float* gates, int64_t step, float* to) const = 0;
   // How many vectors a tile has, at most `widest`, if there are so many: tiles are of nearly the same size.

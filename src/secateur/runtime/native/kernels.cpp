@@ -1,5 +1,6 @@
 // Compiled once for each instruction set, with its flags and its name in SECATEUR_ISA.
 #include "k_depthwise.h"
+#include "k_pairs.h"
 #include "k_pick.h"
 #include "k_transpose.h"
 
@@ -29,8 +30,10 @@ extern const Kernels kernels;
 const Kernels kernels = {SECATEUR_TEXT(SECATEUR_ISA),
                          kLanes,
                          kMaxVectors,
+                         kMaxPairVectors,
                          kMaxDenseVectors,
                          sparse<>,
+                         sparse_pairs<>,
                          dense,
                          vector_product,
                          depthwise,

@@ -43,6 +43,10 @@ struct SparseTile {
   int32_t begin, end;
   int32_t vectors;
   const Finish* finish;  // null: leave sums as they are
+  // Where pairs of rows find the tile's columns, `in_pitch` apart before, of which there are so many.
+  float* copy;
+  int64_t in_pitch;
+  int32_t columns;
 };
 
 // Rows of a dense matrix, packed in groups of kDenseRows, times a tile of pixels.
@@ -95,8 +99,12 @@ struct Kernels {
   const char* name;
   int lanes;
   int max_vectors;        // of a sparse tile
+  int max_pair_vectors;   // of a sparse tile for pairs of rows, whose columns lie so far apart; 0: there are none
   int max_dense_vectors;  // of a dense tile
   void (*sparse)(const SparseTile&);
+  // Offsets are from the beginning of `copy`. Of two rows the first, which has no more entries, takes turns with the
+  // second, entry by entry; what the second one has more comes behind.
+  void (*sparse_pairs)(const SparseTile&);
   void (*dense)(const DenseTile&);
   void (*vector_product)(const VectorProduct&);
   void (*depthwise)(const Depthwise&);

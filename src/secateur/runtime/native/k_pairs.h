@@ -1,0 +1,87 @@
+// Sparse matrices times tiles that are copied first: two rows at a time.
+#pragma once
+
+#include "k_matrix.h"
+
+namespace secateur {
+namespace SECATEUR_ISA {
+
+// Of a tile, where two rows' sums fit the registers. Others than AVX2's were not measured.
+constexpr int kMaxPairVectors = kLanes == 8 && kRegisters == 16 ? 7 : 0;
+
+// Side by side, columns take few pages and all lines of the cache alike, wherever they come from.
+template <int V>
+static void copy_columns(const SparseTile& t) {
+  const float* from = t.in;
+  float* to = t.copy;
+  for (int32_t c = 0; c < t.columns; c++, from += t.in_pitch, to += kMaxPairVectors * kLanes)
+    SECATEUR_UNROLL
+    for (int v = 0; v < V; v++) store(to + v * kLanes, load(from + v * kLanes));
+}
+
+template <int V>
+static SECATEUR_INLINE void begin_row(const SparseTile& t, int32_t r, vf (&x)[V]) {
+  if (t.bias) {
+    const vf bias = splat(t.bias[r]);
+    SECATEUR_UNROLL
+    for (int v = 0; v < V; v++) x[v] = bias;
+    return;
+  }
+  const float* out = t.out + t.rows[r] * t.pitch;
+  SECATEUR_UNROLL
+  for (int v = 0; v < V; v++) x[v] = load(out + v * kLanes);
+}
+
+template <int V>
+static SECATEUR_INLINE void add(const float* in, const Entry& e, vf (&x)[V]) {
+  const vf w = splat(e.weight);
+  SECATEUR_UNROLL
+  for (int v = 0; v < V; v++) x[v] += w * load(in + e.offset + v * kLanes);
+}
+
+template <int V>
+static SECATEUR_INLINE void end_row(const SparseTile& t, int32_t r, const vf (&x)[V]) {
+  const float* residual = t.residual ? t.residual + t.rows[r] * t.residual_pitch : nullptr;
+  finish_row<V>(x, t.out + t.rows[r] * t.pitch, residual, t.finish);
+}
+
+// Entries of both rows take turns, as long as the first one has some; then come the others of the second.
+template <int V>
+static void pair_tile(const SparseTile& t) {
+  copy_columns<V>(t);
+  int32_t r = t.begin;
+  for (; r + 2 <= t.end; r += 2) {
+    const Entry* e = t.entries + t.starts[r];
+    const Entry* const both = e + 2 * (t.starts[r + 1] - t.starts[r]);
+    const Entry* const end = t.entries + t.starts[r + 2];
+    for (int32_t next = r + 2; next < r + 4 && next < t.end; next++) {
+      fetch_lines<V>(t.out + t.rows[next] * t.pitch);
+      if (t.finish && t.residual) fetch_lines<V>(t.residual + t.rows[next] * t.residual_pitch);
+    }
+    vf x[V], y[V];
+    begin_row<V>(t, r, x);
+    begin_row<V>(t, r + 1, y);
+    for (; e < both; e += 2) {
+      add<V>(t.copy, e[0], x);
+      add<V>(t.copy, e[1], y);
+    }
+    for (; e < end; e++) add<V>(t.copy, *e, y);
+    end_row<V>(t, r, x);
+    end_row<V>(t, r + 1, y);
+  }
+  if (r == t.end) return;
+  SparseTile last = t;
+  last.in = t.copy;
+  last.begin = r;
+  sparse_tile<V, 1>(last);
+}
+
+template <int V = kMaxPairVectors>
+static void sparse_pairs(const SparseTile& t) {
+  if constexpr (V > 1)
+    if (t.vectors < V) return sparse_pairs<V - 1>(t);
+  if constexpr (V > 0) pair_tile<V>(t);
+}
+
+}  // namespace SECATEUR_ISA
+}  // namespace secateur
