@@ -70,9 +70,10 @@ struct Columns {
   SECATEUR_INLINE void read_halves(const float* p, vf (&out)[V][K]) const {
     SECATEUR_UNROLL
     for (int v = 0; v < V; v++) {
-      const vf a = load_once(p + 2 * v * kLanes), b = load_once(p + (2 * v + 1) * kLanes);
-      out[v][0] = early(even(a, b), inside[v * S]);
-      out[v][1] = early(odd(a, b), inside[v * S + S - 1]);
+      vf evens, odds;
+      load_halves(p + 2 * v * kLanes, evens, odds);
+      out[v][0] = early(evens, inside[v * S]);
+      out[v][1] = early(odds, inside[v * S + S - 1]);
     }
     SECATEUR_UNROLL
     for (int k = 2; k < K; k++) {

@@ -41,8 +41,11 @@ static void pick(const float* x, int64_t stride, float* y, int64_t count) {
   int64_t i = 0;
   if (stride == 2) {
     // The last vector's second half ends one number before the next that is taken.
-    for (; i + kLanes < count; i += kLanes)
-      store(y + i, even(load(x + 2 * i), load(x + 2 * i + kLanes)));
+    for (; i + kLanes < count; i += kLanes) {
+      vf evens, odds;
+      load_halves(x + 2 * i, evens, odds);
+      store(y + i, evens);
+    }
   }
 #if defined(__AVX512F__)
   switch (stride) {

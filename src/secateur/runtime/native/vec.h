@@ -235,6 +235,23 @@ static SECATEUR_INLINE vf slide(vf a, vf b) {
 }
 #endif
 
+// Of two vectors in memory, every second number from the first on, and the others.
+static SECATEUR_INLINE void load_halves(const float* p, vf& evens, vf& odds) {
+#if SECATEUR_LANES == 8
+  // Fours are loaded to where a shuffle within halves puts them in order: across halves it takes two instructions.
+  const auto fours = [](const float* q) SECATEUR_LAMBDA_INLINE {
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(q)), _mm_loadu_ps(q + 8), 1);
+  };
+  const __m256 a = fours(p), b = fours(p + 4);
+  evens = (vf)_mm256_shuffle_ps(a, b, 0b10001000);
+  odds = (vf)_mm256_shuffle_ps(a, b, 0b11011101);
+#else
+  const vf a = load_once(p), b = load_once(p + kLanes);
+  evens = even(a, b);
+  odds = odd(a, b);
+#endif
+}
+
 // In pairs, pairs of pairs and so on: one after the other each would wait for the one before.
 static SECATEUR_INLINE float sum(vf x) {
   float part[kLanes];
