@@ -226,7 +226,7 @@ def test_the_last_operation_need_not_be_the_last_to_end(isa):
 def test_chains_keep_less_in_memory(isa, monkeypatch):
     def arena(cache):
         monkeypatch.setenv("SECATEUR_L2_BYTES", cache)
-        net = Network(isa, random(1, 128, 64, 3))
+        net = Network(isa, random(1, 256, 64, 3))
         x = net.conv(net.source, 32)
         for _ in range(4):
             x = net.depthwise(x, Window((3, 3), (1, 1), (1, 1, 1, 1)))

@@ -44,11 +44,14 @@ bool Program::closed(size_t begin, size_t end) const {
 void Program::plan_chains(int32_t threads) {
   chains_.clear();
   const int64_t cache = second_level_cache();
+  // What is smaller is left alone. On the processor with AVX2 on which this was measured, the third-level cache is nearly
+  // as fast as the second: MobileNetV2 lost 4 % by turns on images of 0.3 to 0.6 MB.
+  const int64_t large = kernels.lanes == 8 ? 2 * cache : cache / 4;
   const auto fits = [&](const Chain& c) { return kept_bytes(c) <= cache / 4 * 3; };
   for (size_t i = 0; i < operations_.size();) {
     Chain chain{i, i + 1, 0, 1};
     const double height = value(operations_[i]->out).shape.height;
-    for (size_t end = i; end < operations_.size() && joins(i, end, cache / 4); end++) {
+    for (size_t end = i; end < operations_.size() && joins(i, end, large); end++) {
       const Shape& last = value(operations_[end]->out).shape;
       const int32_t lines = line_rows(last);
       const auto least = static_cast<int32_t>(std::ceil(kMinRows * last.height / height));
