@@ -33,6 +33,39 @@ static SECATEUR_INLINE void finish_row(const vf (&x)[V], float* out, const float
 // A row takes about as long as a line to come from the third-level cache.
 constexpr int kRowsAhead = 2;
 
+// Of the tile, what a row will write and add.
+template <int V>
+static SECATEUR_INLINE void fetch_row(const SparseTile& t, int32_t r) {
+  fetch_lines<V>(t.out + t.rows[r] * t.pitch);
+  if (t.finish && t.residual) fetch_lines<V>(t.residual + t.rows[r] * t.residual_pitch);
+}
+
+template <int V>
+static SECATEUR_INLINE void begin_row(const SparseTile& t, int32_t r, vf (&x)[V]) {
+  if (t.bias) {
+    const vf bias = splat(t.bias[r]);
+    SECATEUR_UNROLL
+    for (int v = 0; v < V; v++) x[v] = bias;
+    return;
+  }
+  const float* out = t.out + t.rows[r] * t.pitch;
+  SECATEUR_UNROLL
+  for (int v = 0; v < V; v++) x[v] = load(out + v * kLanes);
+}
+
+template <int V>
+static SECATEUR_INLINE void add(const float* in, const Entry& e, vf (&x)[V]) {
+  const vf w = splat(e.weight);
+  SECATEUR_UNROLL
+  for (int v = 0; v < V; v++) x[v] += w * load(in + e.offset + v * kLanes);
+}
+
+template <int V>
+static SECATEUR_INLINE void end_row(const SparseTile& t, int32_t r, const vf (&x)[V]) {
+  const float* residual = t.residual ? t.residual + t.rows[r] * t.residual_pitch : nullptr;
+  finish_row<V>(x, t.out + t.rows[r] * t.pitch, residual, t.finish);
+}
+
 // All non-zeros of a row go into V accumulators that stay in registers. An accumulator waits for the
 // one before it, so narrow tiles take two sets of them.
 template <int V, int Sets>
@@ -40,45 +73,23 @@ static void sparse_tile(const SparseTile& t) {
   const Entry* e = t.entries + t.starts[t.begin];
   for (int32_t r = t.begin; r < t.end; r++) {
     const Entry* end = t.entries + t.starts[r + 1];
-    float* out = t.out + t.rows[r] * t.pitch;
-    if (r + kRowsAhead < t.end) {
-      const int64_t next = t.rows[r + kRowsAhead];
-      fetch_lines<V>(t.out + next * t.pitch);
-      if (t.finish && t.residual) fetch_lines<V>(t.residual + next * t.residual_pitch);
-    }
+    if (r + kRowsAhead < t.end) fetch_row<V>(t, r + kRowsAhead);
     vf x[V], more[V];
-    if (t.bias) {
-      const vf bias = splat(t.bias[r]);
-      SECATEUR_UNROLL
-      for (int v = 0; v < V; v++) x[v] = bias;
-    } else {
-      SECATEUR_UNROLL
-      for (int v = 0; v < V; v++) x[v] = load(out + v * kLanes);
-    }
+    begin_row<V>(t, r, x);
     if (Sets == 2) {
       SECATEUR_UNROLL
       for (int v = 0; v < V; v++) more[v] = vf{};
       for (; e + 2 <= end; e += 2) {
-        const vf w0 = splat(e[0].weight), w1 = splat(e[1].weight);
-        const float *p0 = t.in + e[0].offset, *p1 = t.in + e[1].offset;
-        SECATEUR_UNROLL
-        for (int v = 0; v < V; v++) {
-          x[v] += w0 * load(p0 + v * kLanes);
-          more[v] += w1 * load(p1 + v * kLanes);
-        }
+        add<V>(t.in, e[0], x);
+        add<V>(t.in, e[1], more);
       }
     }
-    for (; e < end; e++) {
-      const vf w = splat(e->weight);
-      const float* p = t.in + e->offset;
-      SECATEUR_UNROLL
-      for (int v = 0; v < V; v++) x[v] += w * load(p + v * kLanes);
-    }
+    for (; e < end; e++) add<V>(t.in, *e, x);
     if (Sets == 2) {
       SECATEUR_UNROLL
       for (int v = 0; v < V; v++) x[v] += more[v];
     }
-    finish_row<V>(x, out, t.residual ? t.residual + t.rows[r] * t.residual_pitch : nullptr, t.finish);
+    end_row<V>(t, r, x);
   }
 }
 

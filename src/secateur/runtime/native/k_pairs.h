@@ -19,32 +19,6 @@ static void copy_columns(const SparseTile& t) {
     for (int v = 0; v < V; v++) store(to + v * kLanes, load(from + v * kLanes));
 }
 
-template <int V>
-static SECATEUR_INLINE void begin_row(const SparseTile& t, int32_t r, vf (&x)[V]) {
-  if (t.bias) {
-    const vf bias = splat(t.bias[r]);
-    SECATEUR_UNROLL
-    for (int v = 0; v < V; v++) x[v] = bias;
-    return;
-  }
-  const float* out = t.out + t.rows[r] * t.pitch;
-  SECATEUR_UNROLL
-  for (int v = 0; v < V; v++) x[v] = load(out + v * kLanes);
-}
-
-template <int V>
-static SECATEUR_INLINE void add(const float* in, const Entry& e, vf (&x)[V]) {
-  const vf w = splat(e.weight);
-  SECATEUR_UNROLL
-  for (int v = 0; v < V; v++) x[v] += w * load(in + e.offset + v * kLanes);
-}
-
-template <int V>
-static SECATEUR_INLINE void end_row(const SparseTile& t, int32_t r, const vf (&x)[V]) {
-  const float* residual = t.residual ? t.residual + t.rows[r] * t.residual_pitch : nullptr;
-  finish_row<V>(x, t.out + t.rows[r] * t.pitch, residual, t.finish);
-}
-
 // Entries of both rows take turns, as long as the first one has some; then come the others of the second.
 template <int V>
 static void pair_tile(const SparseTile& t) {
@@ -54,10 +28,7 @@ static void pair_tile(const SparseTile& t) {
     const Entry* e = t.entries + t.starts[r];
     const Entry* const both = e + 2 * (t.starts[r + 1] - t.starts[r]);
     const Entry* const end = t.entries + t.starts[r + 2];
-    for (int32_t next = r + 2; next < r + 4 && next < t.end; next++) {
-      fetch_lines<V>(t.out + t.rows[next] * t.pitch);
-      if (t.finish && t.residual) fetch_lines<V>(t.residual + t.rows[next] * t.residual_pitch);
-    }
+    for (int32_t next = r + 2; next < r + 4 && next < t.end; next++) fetch_row<V>(t, next);
     vf x[V], y[V];
     begin_row<V>(t, r, x);
     begin_row<V>(t, r + 1, y);
