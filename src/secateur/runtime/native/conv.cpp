@@ -11,8 +11,6 @@
 namespace secateur {
 namespace {
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 // Part i of n of something.
 struct Range {
   int64_t begin, end;

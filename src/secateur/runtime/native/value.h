@@ -9,7 +9,8 @@
 
 namespace secateur {
 
-inline int64_t align(int64_t n) { return (n + kAlign - 1) / kAlign * kAlign; }
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+inline int64_t align(int64_t n) { return ceil_div(n, kAlign) * kAlign; }
 
 struct Shape {
   int32_t channels, height, width;
@@ -18,7 +19,7 @@ struct Shape {
   // From one plane to the next. An odd number of cache lines spreads planes over the cache's sets.
   int64_t pitch() const {
     if (pixels() == 1) return 1;
-    const int64_t lines = (pixels() + kAlign - 1) / kAlign;
+    const int64_t lines = ceil_div(pixels(), kAlign);
     return (lines % 2 || lines < 8 ? lines : lines + 1) * kAlign;
   }
   int64_t image() const { return align(channels * pitch()); }
