@@ -2,6 +2,7 @@
 
 import math
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from secateur.runtime._composer import Composer
 from secateur.runtime._forms import Activation, Epilogue, Window
 from secateur.runtime._hand_signatures import Binary, Function, Pool, Resize
 from secateur.runtime._native import NativeError
-from secateur.runtime._program import isas, peak
+from secateur.runtime._program import isas, maker, peak
 from secateur.runtime._pruned import Pruned
 from support import only
 
@@ -156,6 +157,13 @@ def test_instruction_sets(monkeypatch):
         Composer("sse")
     with pytest.raises(NativeError):
         peak("sse")
+
+
+@pytest.mark.skipif(
+    not Path("/proc/cpuinfo").exists(), reason="only Linux says who made the processor"
+)
+def test_maker():
+    assert (maker() == "amd") == ("AuthenticAMD" in Path("/proc/cpuinfo").read_text())
 
 
 def test_two_programs_in_two_threads():

@@ -15,7 +15,7 @@ from typing import Any
 
 from secateur.runtime._signatures import SIGNATURES
 
-API_VERSION = 10
+API_VERSION = 11
 LIBRARY = {"win32": "secateur_native.dll", "darwin": "libsecateur_native.dylib"}.get(
     sys.platform, "libsecateur_native.so"
 )

@@ -120,6 +120,11 @@ def isas() -> list[str]:
     return _native.library().secateur_isas().decode().split(",")
 
 
+def maker() -> str:
+    """Who made this processor, as far as it matters: "amd", or ""."""
+    return _native.library().secateur_maker().decode()
+
+
 def peak(isa: str) -> float:
     """Billions of multiply-adds a second that one thread reaches in registers, measured now."""
     measured = _native.library().secateur_peak(isa.encode())

@@ -11,7 +11,7 @@ import numpy as np
 
 from secateur.runtime._costs import Costs
 from secateur.runtime._partition import Prices, Segment, choose, segments
-from secateur.runtime._program import Addresses, Program, isas
+from secateur.runtime._program import Addresses, Program, isas, maker
 from secateur.runtime._reading import Graph
 from secateur.runtime._reasons import Reason
 from secateur.runtime._steps import LiteRTStep, NativeStep, Place, Step, connect
@@ -43,7 +43,7 @@ class Session:
         always: bool = False,
     ) -> None:
         units = Units(graph)
-        costs = Costs(Program().isa, isas()[0], threads)
+        costs = Costs(Program().isa, isas()[0], maker(), threads)
         natively, in_litert = units.price(costs.native, costs.litert, threads)
         prices, described = Prices(natively, in_litert, costs.seam), units.described()
         while True:

@@ -82,6 +82,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "secateur_error": (c_char_p, []),
     "secateur_api_version": (_I, []),
     "secateur_isas": (c_char_p, []),
+    "secateur_maker": (c_char_p, []),
     "secateur_peak": (c_double, [c_char_p]),
     "secateur_columns_read": (_P, [_P, _L]),
     "secateur_columns_infer": (_I, [_P, _INTS, _L, _INTS, _L, _I]),

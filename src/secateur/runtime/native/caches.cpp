@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "isa.h"
+
 #if defined(__unix__) || defined(__APPLE__)
 #include <unistd.h>
 #endif
@@ -29,6 +31,13 @@ int64_t second_level_cache() {
 #else
   return usual;
 #endif
+}
+
+int64_t large_image() {
+  const int64_t cache = second_level_cache();
+  // AMD's third-level cache is nearly as fast as the second: MobileNetV2 loses 4 % by turns on images of 0.3 to 0.6 MB,
+  // whether the second level has 512 KB or 1 MB.
+  return is_amd() ? std::min<int64_t>(2 * cache, 1 << 20) : cache / 4;
 }
 
 }  // namespace secateur

@@ -37,6 +37,7 @@ void secateur::remember(const char* text) noexcept {
 const char* secateur_error(void) { return last_error.c_str(); }
 int32_t secateur_api_version(void) { return SECATEUR_API_VERSION; }
 const char* secateur_isas(void) { return kernel_names().c_str(); }
+const char* secateur_maker(void) { return is_amd() ? "amd" : ""; }
 
 secateur_pruned* secateur_prune(const float* weights, int64_t count, int32_t rows, int32_t flags) {
   secateur_pruned* pruned = nullptr;

@@ -44,9 +44,7 @@ bool Program::closed(size_t begin, size_t end) const {
 void Program::plan_chains(int32_t threads) {
   chains_.clear();
   const int64_t cache = second_level_cache();
-  // What is smaller is left alone. On the processor with AVX2 on which this was measured, the third-level cache is nearly
-  // as fast as the second: MobileNetV2 lost 4 % by turns on images of 0.3 to 0.6 MB.
-  const int64_t large = kernels.lanes == 8 ? 2 * cache : cache / 4;
+  const int64_t large = large_image();
   const auto fits = [&](const Chain& c) { return kept_bytes(c) <= cache / 4 * 3; };
   for (size_t i = 0; i < operations_.size();) {
     Chain chain{i, i + 1, 0, 1};

@@ -56,6 +56,15 @@ const std::string& kernel_names() {
   return names;
 }
 
+bool is_amd() {
+#if defined(SECATEUR_X86)
+  __builtin_cpu_init();
+  return __builtin_cpu_is("amd");
+#else
+  return false;
+#endif
+}
+
 const Kernels& choose_kernels(const char* name) {
   const bool given = name && *name;
   if (!given) name = std::getenv("SECATEUR_ISA");

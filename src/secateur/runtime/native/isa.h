@@ -14,4 +14,7 @@ const Kernels& best_kernels();
 // "avx512,avx2,portable"
 const std::string& kernel_names();
 
+// Whether AMD made this processor.
+bool is_amd();
+
 }  // namespace secateur

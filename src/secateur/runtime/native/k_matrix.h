@@ -33,10 +33,11 @@ static SECATEUR_INLINE void finish_row(const vf (&x)[V], float* out, const float
 // A row takes about as long as a line to come from the third-level cache.
 constexpr int kRowsAhead = 2;
 
-// Of the tile, what a row will write and add.
+// Of the tile, what a row will write and add. With AVX-512 stores are far enough apart: to fetch their lines takes
+// networks without residuals 2 % more time.
 template <int V>
 static SECATEUR_INLINE void fetch_row(const SparseTile& t, int32_t r) {
-  fetch_lines<V>(t.out + t.rows[r] * t.pitch);
+  if (kLanes == 8) fetch_lines<V>(t.out + t.rows[r] * t.pitch);
   if (t.finish && t.residual) fetch_lines<V>(t.residual + t.rows[r] * t.residual_pitch);
 }
 

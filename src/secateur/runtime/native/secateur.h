@@ -46,7 +46,7 @@ extern "C" {
 #endif
 
 /* Raised with every change to this file that a caller can notice. */
-#define SECATEUR_API_VERSION 10
+#define SECATEUR_API_VERSION 11
 
 typedef struct secateur_program secateur_program;
 typedef struct secateur_pruned secateur_pruned;
@@ -67,6 +67,8 @@ SECATEUR_API int32_t secateur_api_version(void);
 
 /* Instruction sets this build has and this processor runs, best first: "avx512,avx2,portable". */
 SECATEUR_API const char* secateur_isas(void);
+/* Who made this processor: "amd", or "" for others, which are not told apart. */
+SECATEUR_API const char* secateur_maker(void);
 /* Billions of multiply-adds a second one thread reaches in registers, measured now (about 20 ms). */
 SECATEUR_API double secateur_peak(const char* isa);
 

@@ -48,11 +48,11 @@ static SECATEUR_INLINE void store(float* p, vf x) { *reinterpret_cast<vf_unalign
 static SECATEUR_INLINE vf splat(float x) { return x - vf{}; }
 
 // Gets cache lines that are about to be written, or added. A store to a line that is not in the second-level cache
-// keeps AMD's processors from any other for 45 cycles. With vectors of other widths it was not measured.
+// keeps AMD's processors from any other for 45 cycles. With narrower vectors it was not measured.
 template <int V>
 static SECATEUR_INLINE void fetch_lines(const float* p) {
   constexpr int line = 64 / (4 * SECATEUR_LANES);  // vectors
-  if (kLanes != 8) return;
+  if (kLanes < 8) return;
   SECATEUR_UNROLL
   for (int v = 0; v < V; v += line) __builtin_prefetch(p + v * kLanes, 1);
 }
