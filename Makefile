@@ -11,7 +11,7 @@ NATIVE  = $(wildcard src/secateur/runtime/native/*)
 # Two processes by default: the suite is made for small machines.
 JOBS   ?= 2
 
-.PHONY: demo test lint types test-tensorflow test-jax test-torch docs-test bench fuzz format clean
+.PHONY: demo test lint types test-tensorflow test-jax test-torch bench fuzz format clean
 
 demo: $(VENV)/.demo
 	$(VENV)/bin/secateur tutorial mnist $(ARGS)
